@@ -1,0 +1,38 @@
+package ipam
+
+import "net/netip"
+
+// The address spaces that fairway offers Docker.
+const (
+	SpaceLocal  = "fairway-local"
+	SpaceGlobal = "fairway-global"
+)
+
+// A PoolSpec is what Docker says of a pool that it requests.
+type PoolSpec struct {
+	Engine string // the engine that asks: see package engine; "" unknown
+	Space  string
+	// Pool is --subnet as given: a prefix; "" for the allocator to choose; or an
+	// unspecified address with a length (0.0.0.0/24, ::/120) for any pool of
+	// that size.
+	Pool    string
+	SubPool string            // --ip-range as given; "" none
+	Options map[string]string // --ipam-opt as given
+	V6      bool
+}
+
+// A PoolReply is a pool that was handed out.
+type PoolReply struct {
+	ID     string // opaque to Docker; never reused
+	Prefix netip.Prefix
+}
+
+// An AddressSpec is what Docker says of an address that it requests.
+type AddressSpec struct {
+	Engine  string
+	Pool    string     // PoolReply.ID
+	Address netip.Addr // invalid: the allocator chooses
+	Gateway bool       // it is to be the pool's gateway
+	Name    string     // the container's name, where the engine tells it (29 and later)
+	MAC     string     // colon form; "" where Docker names none
+}

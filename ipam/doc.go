@@ -1,0 +1,2 @@
+// Package ipam hands out pools and addresses, durably and never twice.
+package ipam

@@ -1,0 +1,123 @@
+package link
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// An Object is something that the kernel must hold. Objects are plain values:
+// two with the same Key are the same thing in the kernel, and one of them is
+// made.
+type Object interface {
+	Key() Key
+	fmt.Stringer // for errors: "bridge fwb7", "veth fwv0 to fwb7"
+}
+
+// A Set is what must exist, in the order in which it can be made.
+type Set []Object
+
+// A Key identifies an object over all networks.
+type Key struct {
+	Namespace string // a path, or "" for the daemon's own
+	Kind      string // "bridge", "veth", "address", "neighbour", "sysctl"
+	Name      string // unique in the namespace and kind
+}
+
+// A Bridge is a Linux bridge with spanning tree off and no forward delay.
+// It never accepts router advertisements. See ip-link(8) and
+// Documentation/networking/bridge.rst.
+type Bridge struct {
+	Namespace string
+	Name      string
+	Alias     string           // its mark: see Mark
+	MAC       net.HardwareAddr // nil: the kernel's choice; set, so that ports coming and going don't change it
+	MTU       int              // bytes
+	IPv6      bool             // false: disable_ipv6 before it is up
+	// Adopted: the bridge is somebody else's. It must be there
+	// (unix.ENODEV otherwise), is not configured and never removed.
+	Adopted bool
+}
+
+// A Veth is a pair of links: Name is a port of Master on the host, Peer waits
+// beside it until Docker moves it into the sandbox. The host's end speaks no
+// IPv6 of its own. See veth(4) and bridge(8).
+type Veth struct {
+	Namespace string
+	Name      string
+	Peer      string
+	PeerMAC   net.HardwareAddr // the container's address
+	MTU       int              // bytes
+	Master    string           // unix.ENODEV if there is none, unix.EXFULL if it has its 1,023 ports
+	Alias     string           // mark of both ends
+	Isolated  bool             // no frames between isolated ports of the bridge
+	Learning  bool             // false: no learning on the port, PeerMAC is a static FDB entry
+	Hairpin   bool             // frames may leave by the port that they came in by
+
+	// Sandbox is the path of the network namespace that Peer was handed to; ""
+	// before Join. When the pair has vanished while its sandbox lives on,
+	// Reconcile makes it again with the peer inside, configured as Inside says.
+	Sandbox string
+	Inside  Inside
+}
+
+// Inside is how the end of a Veth in the sandbox is configured when fairway
+// itself has to make it there.
+type Inside struct {
+	Prefix    string // of the interface's name, e.g. "eth"; the lowest free index is added
+	Addresses []netip.Prefix
+	Gateways  []netip.Addr // default routes, at most one a family
+	Routes    []Route
+}
+
+// A Route is a static route of a container.
+type Route struct {
+	Destination netip.Prefix
+	NextHop     netip.Addr // invalid: on link
+}
+
+// An Address is an IP address on a link of the host, without duplicate address
+// detection.
+type Address struct {
+	Namespace string
+	Link      string
+	Prefix    netip.Prefix // address and length of its subnet
+}
+
+// A Neighbour is a permanent entry of the neighbour table: what the address
+// answers to is not up to who speaks first.
+type Neighbour struct {
+	Namespace string
+	Link      string
+	IP        netip.Addr
+	MAC       net.HardwareAddr
+}
+
+// A Sysctl is a value below /proc/sys of a namespace.
+type Sysctl struct {
+	Namespace string
+	Path      string // below /proc/sys, e.g. "net/ipv4/conf/fwb7/route_localnet"
+	Value     string
+	Reset     string // written when the object is removed; "" leaves it
+}
+
+// Key implements Object.
+func (b Bridge) Key() Key { return Key{b.Namespace, "bridge", b.Name} }
+
+// Key implements Object.
+func (v Veth) Key() Key { return Key{v.Namespace, "veth", v.Name} }
+
+// Key implements Object.
+func (a Address) Key() Key { return Key{a.Namespace, "address", a.Link + " " + a.Prefix.String()} }
+
+// Key implements Object.
+func (n Neighbour) Key() Key { return Key{n.Namespace, "neighbour", n.Link + " " + n.IP.String()} }
+
+// Key implements Object.
+func (s Sysctl) Key() Key { return Key{s.Namespace, "sysctl", s.Path} }
+
+func (b Bridge) String() string    { return "bridge " + b.Name }
+func (v Veth) String() string      { return "veth " + v.Name + " to " + v.Master }
+func (a Address) String() string   { return "address " + a.Prefix.String() + " on " + a.Link }
+func (n Neighbour) String() string { return "neighbour " + n.IP.String() + " on " + n.Link }
+func (s Sysctl) String() string    { return "sysctl " + s.Path + "=" + s.Value }

@@ -1,0 +1,74 @@
+package nat
+
+import "net/netip"
+
+// A State is what the firewall must hold for some networks and endpoints, or
+// for all of them.
+type State struct {
+	Networks  []Network
+	Endpoints []Endpoint
+}
+
+// A Network is what the firewall must hold for one network.
+//
+// Between two networks nothing passes but what is published. What a network's
+// containers send to the outside passes, unless it is internal; what comes
+// from outside passes as the family's Mode says. Replies always pass.
+type Network struct {
+	ID       string
+	Link     string // the bridge
+	Internal bool   // nothing passes between the bridge and any other link
+	// ICC: containers of the network reach each other. It is a flag of the
+	// bridge ports (link.Veth.Isolated) in the first place; a backend repeats
+	// it for what is routed back into the bridge.
+	ICC      bool
+	Trusted  []string // links from which unpublished ports may be reached directly
+	Families []Family // those that the network has
+}
+
+// A Family is a network's part in one address family.
+type Family struct {
+	Subnet  netip.Prefix
+	Gateway netip.Addr // the bridge's own address; invalid if it has none
+	Mode    GatewayMode
+	// Masquerade: packets that leave the network by another link take that
+	// link's address, or SNAT's where it is valid. Only with Mode nat and
+	// nat-unprotected.
+	Masquerade bool
+	SNAT       netip.Addr
+}
+
+// Is6 reports whether the family is IPv6.
+func (f Family) Is6() bool { return f.Subnet.Addr().Is6() }
+
+// GatewayMode is how a network is reached from outside, in one family. The
+// names and meanings are those of Docker's bridge driver.
+type GatewayMode string
+
+// The gateway modes.
+const (
+	ModeNAT         GatewayMode = "nat"             // published ports by address translation; all else is dropped
+	Unprotected     GatewayMode = "nat-unprotected" // as nat, and every port can be reached by routing to the container's address
+	Routed          GatewayMode = "routed"          // no translation; published ports and ICMP by routing; all else is dropped
+	IsolatedGateway GatewayMode = "isolated"        // only with an internal network: the bridge has no address
+)
+
+// An Endpoint is what the firewall must hold for one endpoint.
+type Endpoint struct {
+	ID      string
+	Network string // ID of its network
+	Link    string // the network's bridge
+	IPv4    netip.Addr
+	IPv6    netip.Addr
+	Ports   []Port
+}
+
+// A Port is published: whoever sends to HostIP:HostPort reaches Target:TargetPort.
+// In a routed family HostPort is 0: the target itself is reached.
+type Port struct {
+	Proto      uint8      // IP protocol number: 6 tcp, 17 udp, 132 sctp
+	HostIP     netip.Addr // invalid: every address of the host in Target's family
+	HostPort   uint16
+	Target     netip.Addr
+	TargetPort uint16
+}

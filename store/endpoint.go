@@ -1,0 +1,41 @@
+package store
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An Endpoint is the durable record of one container's attachment to one network.
+type Endpoint struct {
+	ID      string // Docker's endpoint ID
+	Network string // ID of its network
+	Engine  string
+	Created time.Time
+
+	MAC     string       // colon form
+	IPv4    netip.Prefix // address with the subnet's length; invalid if none
+	IPv6    netip.Prefix
+	Options map[string]string // per-endpoint driver options as given
+
+	HostLink string // the end on the host, e.g. the bridge port
+	Inside   string // the end that goes into the sandbox, under the name that it has before it is moved
+
+	Sandbox   string // SandboxKey of Join, a path; "" while not joined
+	Confirmed bool   // a later call used the endpoint, so Docker knows it
+
+	Requested []PortBinding // what Docker last asked to publish, in its order
+	Published []PortBinding // what is published now: host ports settled, one entry a port and family
+
+	Container   string // container's name, annotated in the background; "" not known yet
+	ContainerID string // likewise
+}
+
+// A PortBinding publishes a port of an endpoint on the host.
+type PortBinding struct {
+	Proto       uint8      // IP protocol number: 6 tcp, 17 udp, 132 sctp
+	HostIP      netip.Addr // invalid: every address of the host
+	HostPort    uint16     // 0: an ephemeral one
+	HostPortEnd uint16     // last of a range to choose from; 0 or HostPort: just HostPort
+	IP          netip.Addr // the endpoint's address; invalid in requests
+	Port        uint16     // the endpoint's port
+}

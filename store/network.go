@@ -1,0 +1,44 @@
+package store
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Network is the durable record of one Docker network. Options hold what the
+// user gave, untouched; the fields under "settled" were decided once, when the
+// network was made, so that a restart rebuilds the same thing.
+type Network struct {
+	ID        string    // Docker's network ID
+	Engine    string    // the engine that made it: see package engine; "" unknown
+	Namespace string    // network namespace of the host side; "" is the daemon's own
+	Created   time.Time // when CreateNetwork was first answered
+	Name      string    // Docker's name for it, annotated in the background; "" not known yet
+	Confirmed bool      // a later call used the network, so Docker knows it
+
+	Mode     string            // the driver mode, e.g. "bridge"
+	Options  map[string]string // -o key=value as given
+	Internal bool              // docker network create --internal
+	IPv4     bool              // address families that the network has
+	IPv6     bool
+	Subnets  []Subnet // at most one per family in bridge mode
+
+	// Settled when the network was made.
+	Link    string // the network's link on the host, e.g. the bridge
+	Adopted bool   // the link was there before: used, never configured, never deleted
+	// AdoptedAddresses were on an adopted link before and stay when the network goes.
+	AdoptedAddresses []netip.Prefix
+	MAC              string // MAC address of Link, colon form; "" kernel's choice
+	MTU              int    // bytes
+}
+
+// A Subnet is one pool of a network as Docker's IPAM data gives it.
+type Subnet struct {
+	Space   string                // address space of the IPAM driver, e.g. "fairway-local"
+	Prefix  netip.Prefix          // the pool, masked
+	Gateway netip.Addr            // the gateway's address; invalid if none was allocated
+	Aux     map[string]netip.Addr // --aux-address, by name
+}
+
+// Is6 reports whether the subnet is an IPv6 one.
+func (s Subnet) Is6() bool { return s.Prefix.Addr().Is6() }
