@@ -1,0 +1,108 @@
+package bridge
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"fairway/nat"
+	"fairway/store"
+)
+
+// check refuses what contradicts itself, in one line.
+func (n Network) check() error {
+	for _, check := range []func() error{n.checkFamilies, n.checkSubnets, n.checkOptions, n.checkGatewayModes} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n Network) checkFamilies() error {
+	for name, on := range map[string]bool{"com.docker.network.enable_ipv4": n.IPv4, "com.docker.network.enable_ipv6": n.IPv6} {
+		if v, said := n.Options[name]; said {
+			if b, _ := strconv.ParseBool(v); b != on {
+				return fmt.Errorf("option %s=%q: not allowed when the network is made with the opposite", name, v)
+			}
+		}
+	}
+	if n.IPv6 && n.set.MTU != 0 && n.set.MTU < minIPv6MTU {
+		return fmt.Errorf("option mtu=\"%d\": want at least %d bytes with IPv6 (RFC 8200)", n.set.MTU, minIPv6MTU)
+	}
+	return nil
+}
+
+const minIPv6MTU = 1280 // bytes: RFC 8200 section 5
+
+func (n Network) checkSubnets() error {
+	var families [2]int
+	for _, s := range n.Subnets {
+		i := 0
+		if s.Is6() {
+			i = 1
+		}
+		families[i]++
+		if families[i] > 1 {
+			return fmt.Errorf("subnet %s: a bridge network has at most one a family", s.Prefix)
+		}
+		if on := [2]bool{n.IPv4, n.IPv6}[i]; !on {
+			return fmt.Errorf("subnet %s: its family is switched off for the network", s.Prefix)
+		}
+		if s.Prefix.Bits() == 0 && n.mode(s) != nat.IsolatedGateway && s.Gateway.IsValid() {
+			return fmt.Errorf("gateway %s: not allowed in %s", s.Gateway, s.Prefix)
+		}
+		if a := s.Aux[auxGateway(s)]; a.IsValid() && !s.Prefix.Contains(a) {
+			return fmt.Errorf("aux-address %s=%s: want an address in %s", auxGateway(s), a, s.Prefix)
+		}
+	}
+	return nil
+}
+
+func (n Network) checkOptions() error {
+	o := n.set
+	switch {
+	case o.SNAT.IsValid() && n.Internal:
+		return fmt.Errorf("option snat=%q: not allowed with --internal", o.SNAT)
+	case o.SNAT6.IsValid() && n.Internal:
+		return fmt.Errorf("option snat6=%q: not allowed with --internal", o.SNAT6)
+	case o.SNAT.IsValid() && !n.IPv4:
+		return fmt.Errorf("option snat=%q: not allowed without IPv4", o.SNAT)
+	case o.SNAT6.IsValid() && !n.IPv6:
+		return fmt.Errorf("option snat6=%q: not allowed without IPv6", o.SNAT6)
+	case o.PublishBy == byDocker && n.Internal:
+		return fmt.Errorf("option publish_by=%q: not allowed with --internal", o.PublishBy)
+	case o.PublishBy == byDocker && o.NoGateway:
+		return fmt.Errorf("option publish_by=%q: not allowed with gateway=none", o.PublishBy)
+	}
+	if i := slices.IndexFunc(n.Subnets, func(s store.Subnet) bool { return s.Aux[auxGateway(s)].IsValid() }); i >= 0 && o.NoGateway {
+		return fmt.Errorf("option gateway=\"none\": not allowed with aux-address %s", auxGateway(n.Subnets[i]))
+	}
+	for _, r := range o.Routes {
+		if !slices.ContainsFunc(n.Subnets, func(s store.Subnet) bool { return s.Prefix.Contains(r.NextHop) }) {
+			return fmt.Errorf("option routes=%q: next hop %s is in no subnet of the network", n.Options["routes"], r.NextHop)
+		}
+	}
+	return nil
+}
+
+func (n Network) checkGatewayModes() error {
+	for _, f := range []struct {
+		name string
+		mode nat.GatewayMode
+		snat bool
+	}{
+		{"com.docker.network.bridge.gateway_mode_ipv4", n.set.Mode4, n.set.SNAT.IsValid()},
+		{"com.docker.network.bridge.gateway_mode_ipv6", n.set.Mode6, n.set.SNAT6.IsValid()},
+	} {
+		switch {
+		case f.mode == nat.IsolatedGateway && !n.Internal:
+			return fmt.Errorf("option %s=%q: allowed only with --internal", f.name, f.mode)
+		case n.Internal && f.mode == nat.Routed, n.Internal && f.mode == nat.Unprotected:
+			return fmt.Errorf("option %s=%q: not allowed with --internal; want nat or isolated", f.name, f.mode)
+		case f.snat && f.mode != nat.ModeNAT && f.mode != nat.Unprotected:
+			return fmt.Errorf("option %s=%q: not allowed with a source address for outgoing packets (snat)", f.name, f.mode)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package bridge
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"fairway/link"
+	"fairway/nat"
+	"fairway/store"
+)
+
+// CheckEndpoint refuses an endpoint that the network can't have, in one line.
+func (n Network) CheckEndpoint(e store.Endpoint) error {
+	if _, err := n.set.ParseEndpointOptions(e.Options); err != nil {
+		return err
+	}
+	if mac, err := net.ParseMAC(e.MAC); err != nil || len(mac) != 6 || mac[0]&1 != 0 {
+		return fmt.Errorf("mac-address %q: want a unicast MAC address", e.MAC)
+	}
+	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		if !p.IsValid() {
+			continue
+		}
+		s, ok := n.subnet(p.Addr())
+		if !ok {
+			return fmt.Errorf("address %s: in no subnet of the network", p.Addr())
+		}
+		if s.Gateway == p.Addr() && n.onBridge(s) {
+			return fmt.Errorf("address %s: is the network's gateway", p.Addr())
+		}
+	}
+	return nil
+}
+
+func (n Network) subnet(a netip.Addr) (store.Subnet, bool) {
+	for _, s := range n.Subnets {
+		if s.Prefix.Contains(a) {
+			return s, true
+		}
+	}
+	return store.Subnet{}, false
+}
+
+// Attachment returns what the kernel must hold for e to be attached to n: a
+// veth pair whose host end is a port of n's bridge. The end named Inside waits
+// in the host's namespace until Docker moves it into the sandbox.
+//
+// With antispoof the bridge knows the endpoint's addresses beforehand and
+// learns nothing from it. See veth(4), bridge(8).
+func (n Network) Attachment(e store.Endpoint) link.Set {
+	o, _ := n.set.ParseEndpointOptions(e.Options) // CheckEndpoint has seen them
+	mac, _ := net.ParseMAC(e.MAC)
+	set := link.Set{link.Veth{
+		Namespace: n.Namespace, Name: e.HostLink, Peer: e.Inside, PeerMAC: mac, MTU: n.MTU, Master: n.Link,
+		Alias:    link.Mark(n.instance, e.ID, e.Container),
+		Isolated: !n.set.ICC, Learning: !o.Antispoof,
+		Sandbox: e.Sandbox, Inside: n.Inside(e),
+	}}
+	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		if p.IsValid() && o.Antispoof {
+			set = append(set, link.Neighbour{Namespace: n.Namespace, Link: n.Link, IP: p.Addr(), MAC: mac})
+		}
+	}
+	return set
+}
+
+// Inside returns how the endpoint's interface in the sandbox is configured.
+func (n Network) Inside(e store.Endpoint) link.Inside {
+	in := link.Inside{Prefix: n.set.IfacePrefix}
+	for _, s := range n.Subnets {
+		p := e.IPv4
+		if s.Is6() {
+			p = e.IPv6
+		}
+		if !p.IsValid() {
+			continue
+		}
+		in.Addresses = append(in.Addresses, p)
+		if g := n.gateway(s); g.IsValid() {
+			in.Gateways = append(in.Gateways, g)
+		}
+		for _, r := range n.set.Routes {
+			if r.Destination.Addr().Is6() == s.Is6() {
+				in.Routes = append(in.Routes, r)
+			}
+		}
+	}
+	return in
+}
+
+// IfaceName returns the name that the user wants for the interface in the
+// container; "" if that is left open.
+func (n Network) IfaceName(e store.Endpoint) string {
+	o, _ := n.set.ParseEndpointOptions(e.Options)
+	return o.IfaceName
+}
+
+// KeepGatewayService reports whether Docker may attach the container to its own
+// gateway bridge, for want of a gateway of ours.
+func (n Network) KeepGatewayService() bool { return n.set.PublishBy == byDocker }
+
+// EndpointFirewall returns what the firewall must hold for the endpoint.
+func (n Network) EndpointFirewall(e store.Endpoint) nat.Endpoint {
+	out := nat.Endpoint{ID: e.ID, Network: n.ID, Link: n.Link, IPv4: e.IPv4.Addr(), IPv6: e.IPv6.Addr()}
+	for _, p := range e.Published {
+		out.Ports = append(out.Ports, nat.Port{
+			Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort, Target: p.IP, TargetPort: p.Port,
+		})
+	}
+	return out
+}

@@ -1,0 +1,227 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strings"
+
+	"fairway/link"
+	"fairway/nat"
+	"fairway/option"
+)
+
+// Options are a network's -o settings, as they take effect.
+type Options struct {
+	Name        string // of the bridge; "" for a name of fairway's
+	MTU         int    // bytes; 0: that of the uplink
+	Masquerade  bool
+	SNAT        netip.Addr // source of outgoing packets instead of masquerading
+	SNAT6       netip.Addr
+	Mode4       nat.GatewayMode
+	Mode6       nat.GatewayMode
+	ICC         bool       // containers of the network reach each other
+	InhibitIPv4 bool       // the gateway's IPv4 address is not put on the bridge
+	HostBinding netip.Addr // where -p publishes when it names no address
+	Trusted     []string   // links from which unpublished ports can be reached
+	IfacePrefix string     // of the interface's name in the container
+	Antispoof   bool       // no learning: an endpoint answers for its own addresses only
+	NoGateway   bool       // containers get no default route
+	Routes      []link.Route
+	PublishBy   publisher
+}
+
+// publisher says who publishes a network's ports.
+type publisher string
+
+const (
+	byFairway publisher = "fairway"
+	// byDocker: fairway gives the container no gateway, so Docker attaches it to
+	// its own gateway bridge, publishes there and shows the ports in docker ps.
+	byDocker publisher = "docker"
+)
+
+// gateway is the value of the option gateway. None is its only one.
+type gateway string
+
+const noGateway gateway = "none"
+
+func defaults() Options {
+	return Options{
+		Masquerade: true, Mode4: nat.ModeNAT, Mode6: nat.ModeNAT, ICC: true,
+		IfacePrefix: "eth", Antispoof: true, PublishBy: byFairway,
+	}
+}
+
+// ParseOptions reads -o key=value pairs. It refuses what is unknown, not
+// allowed, or said twice with different values, in one line.
+func ParseOptions(pairs map[string]string) (Options, error) {
+	o := defaults()
+	if err := Table(&o).Parse(pairs); err != nil {
+		return Options{}, err
+	}
+	for short, long := range synonyms {
+		a, isA := pairs[short]
+		b, isB := pairs[long]
+		if isA && isB && a != b {
+			return Options{}, fmt.Errorf("option %s=%q: not allowed with %s=%q, which means the same", short, a, long, b)
+		}
+	}
+	return o, nil
+}
+
+// synonyms are fairway's short names for options of Docker's bridge driver.
+var synonyms = map[string]string{
+	"mtu":   "com.docker.network.driver.mtu",
+	"snat":  "com.docker.network.host_ipv4",
+	"snat6": "com.docker.network.host_ipv6",
+}
+
+const (
+	trueOrFalse  = "true or false"
+	mtuRange     = "bytes from 68 to 65535"
+	gatewayModes = "nat, nat-unprotected, routed or isolated"
+)
+
+// Table returns the options of the mode, each setting its field of o. The names
+// that begin with com.docker.network are those of Docker's own bridge driver,
+// with its meanings.
+func Table(o *Options) option.Table {
+	const docker = "com.docker.network."
+	var mode string
+	var ignored bool
+	var number int
+	var none gateway
+	modes := []nat.GatewayMode{nat.ModeNAT, nat.Unprotected, nat.Routed, nat.IsolatedGateway}
+	return option.Table{
+		row("mode", "bridge", "The network mode.", option.OneOf(&mode, "bridge")),
+		row("mtu", mtuRange, "MTU of the bridge and of the containers' interfaces; default: that of the link the host's default route leaves by.", option.Int(&o.MTU, 68, 65535)),
+		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", routes(&o.Routes)),
+		row("gateway", "none", "none: containers get no default route.", func(s string) error {
+			err := option.OneOf(&none, noGateway)(s)
+			o.NoGateway = err == nil
+			return err
+		}),
+		row("snat", "an IPv4 address", "Source address of what leaves the network, instead of masquerading.", option.Addr4(&o.SNAT)),
+		row("snat6", "an IPv6 address", "Likewise for IPv6.", option.Addr6(&o.SNAT6)),
+		row("publish_by", "fairway or docker", "docker: Docker publishes ports over its gateway bridge, so that docker ps shows them.", option.OneOf(&o.PublishBy, byFairway, byDocker)),
+		row("antispoof", trueOrFalse, "An endpoint answers for its own addresses only; false: the port learns, as Docker's do.", option.Bool(&o.Antispoof)),
+		row(docker+"bridge.name", "the name of a link: at most 15 letters, digits, - _ . @", "Name of the bridge; one that is there already is used and left as it is.", option.LinkName(&o.Name)),
+		row(docker+"bridge.enable_ip_masquerade", trueOrFalse, "What leaves the network takes the host's address.", option.Bool(&o.Masquerade)),
+		row(docker+"bridge.gateway_mode_ipv4", gatewayModes, "How the network is reached from outside over IPv4.", option.OneOf(&o.Mode4, modes...)),
+		row(docker+"bridge.gateway_mode_ipv6", gatewayModes, "How the network is reached from outside over IPv6.", option.OneOf(&o.Mode6, modes...)),
+		row(docker+"bridge.enable_icc", trueOrFalse, "Containers of the network reach each other.", option.Bool(&o.ICC)),
+		row(docker+"bridge.inhibit_ipv4", trueOrFalse, "The gateway's IPv4 address is not put on the bridge.", option.Bool(&o.InhibitIPv4)),
+		row(docker+"bridge.host_binding_ipv4", "an address", "Where -p publishes when it names no address.", hostBinding(&o.HostBinding)),
+		row(docker+"bridge.default_bridge", "false: docker0 stays Docker's", "Marks docker0 in Docker's own driver.", isFalse),
+		row(docker+"bridge.trusted_host_interfaces", "names of links, separated by :", "Links from which unpublished ports of containers can be reached.", linkNames(&o.Trusted)),
+		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
+		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", ifacePrefix(&o.IfacePrefix)),
+		row(docker+"host_ipv4", "an IPv4 address", "As snat.", option.Addr4(&o.SNAT)),
+		row(docker+"host_ipv6", "an IPv6 address", "As snat6.", option.Addr6(&o.SNAT6)),
+		row(docker+"enable_ipv4", trueOrFalse, "Must agree with docker network create --ipv4.", option.Bool(&ignored)),
+		row(docker+"enable_ipv6", trueOrFalse, "Must agree with docker network create --ipv6.", option.Bool(&ignored)),
+		row(docker+"advertise_addr_nmsgs", "a number from 0 to 3", "Carried out by dockerd.", option.Int(&number, 0, 3)),
+		row(docker+"advertise_addr_ms", "milliseconds from 100 to 2000", "Carried out by dockerd.", option.Int(&number, 100, 2000)),
+	}
+}
+
+func row(name, allowed, meaning string, set func(string) error) option.Option {
+	return option.Option{Name: name, Allowed: allowed, Meaning: meaning, Set: set}
+}
+
+func isFalse(s string) error {
+	var b bool
+	if err := option.Bool(&b)(s); err != nil || b {
+		return errors.New("not false")
+	}
+	return nil
+}
+
+// hostBinding sets dst from an address. The unspecified ones mean every address
+// of the host, as none does.
+func hostBinding(dst *netip.Addr) func(string) error {
+	return func(s string) error {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" || a.IsMulticast() {
+			return errors.New("no address")
+		}
+		*dst = netip.Addr{}
+		if a = a.Unmap(); a != netip.IPv4Unspecified() {
+			*dst = a
+		}
+		return nil
+	}
+}
+
+func ifacePrefix(dst *string) func(string) error {
+	const longest = 12 // leaves room for a number
+	return func(s string) error {
+		if len(s) > longest || strings.Contains(s, "@") {
+			return errors.New("too long")
+		}
+		return option.LinkName(dst)(s)
+	}
+}
+
+func linkNames(dst *[]string) func(string) error {
+	return func(s string) error {
+		names := strings.Split(s, ":")
+		for _, n := range names {
+			if !option.IsLinkName(n) {
+				return fmt.Errorf("%q names no link", n)
+			}
+		}
+		*dst = names
+		return nil
+	}
+}
+
+// routes reads "10.0.0.0/8 via 172.20.0.9, fd00:8::/64 via fd00::9".
+func routes(dst *[]link.Route) func(string) error {
+	return func(s string) error {
+		var out []link.Route
+		for part := range strings.SplitSeq(s, ",") {
+			word := strings.Fields(part)
+			if len(word) != 3 || word[1] != "via" {
+				return errors.New("no route")
+			}
+			to, err := netip.ParsePrefix(word[0])
+			if err != nil || to.Bits() == 0 || to != to.Masked() {
+				return errors.New("no prefix")
+			}
+			via, err := netip.ParseAddr(word[2])
+			if err != nil || via.Zone() != "" || via.Is4() != to.Addr().Is4() {
+				return errors.New("no next hop")
+			}
+			out = append(out, link.Route{Destination: to, NextHop: via})
+		}
+		*dst = out
+		return nil
+	}
+}
+
+// EndpointOptions are the settings of one endpoint (--network name=…,
+// driver-opt=key=value), as they take effect.
+type EndpointOptions struct {
+	Antispoof bool
+	IfaceName string // of the interface in the container; engines so far ignore it
+}
+
+// ParseEndpointOptions reads an endpoint's pairs; what they leave out is as the
+// network's options say.
+func (o Options) ParseEndpointOptions(pairs map[string]string) (EndpointOptions, error) {
+	e := EndpointOptions{Antispoof: o.Antispoof}
+	own := maps.Clone(pairs)
+	maps.DeleteFunc(own, func(k, v string) bool {
+		return k != ifnameLabel && strings.HasPrefix(k, "com.docker.network.endpoint.") // dockerd's own business
+	})
+	table := option.Table{
+		row("antispoof", trueOrFalse, "As the network's option, for one endpoint.", option.Bool(&e.Antispoof)),
+		row(ifnameLabel, "the name of a link", "Name of the interface in the container.", option.LinkName(&e.IfaceName)),
+	}
+	return e, table.Parse(own)
+}
+
+const ifnameLabel = "com.docker.network.endpoint.ifname"

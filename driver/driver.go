@@ -1,0 +1,251 @@
+package driver
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"fairway/link"
+	"fairway/nat"
+	"fairway/store"
+)
+
+// A Mode is one way to build networks. Its functions are pure but for Settle.
+type Mode struct {
+	// Settle decides what the record of a new network leaves open, and refuses
+	// what can't be built. n.Link is a free name for the network's link.
+	Settle func(ctx context.Context, n *store.Network) error
+	// View returns what the record of a network says, or one line on what is
+	// wrong with it.
+	View func(n store.Network) (View, error)
+}
+
+// A View is a recorded network seen by its mode: what must exist for it, and
+// apart from that for each of its endpoints, so that an attach costs its
+// endpoint only.
+type View interface {
+	Links() link.Set
+	Firewall() nat.Network
+	SkipGateway() (v4, v6 bool) // Docker need not allocate one
+	Effective() map[string]any
+
+	CheckEndpoint(store.Endpoint) error
+	Attachment(store.Endpoint) link.Set
+	EndpointFirewall(store.Endpoint) nat.Endpoint
+	Inside(store.Endpoint) link.Inside
+	IfaceName(store.Endpoint) string
+	KeepGatewayService() bool
+	Bindings(store.Endpoint, store.PortBinding) ([]store.PortBinding, error)
+}
+
+// Store makes changes durable, in the order of the calls.
+type Store interface {
+	Begin(changes ...store.Change) <-chan error
+}
+
+// Kernel makes links, addresses, neighbours and sysctls as they are wanted.
+type Kernel interface {
+	// Apply makes every object, in order. It may be repeated; if it fails, what
+	// this call made is gone again.
+	Apply(ctx context.Context, want link.Set) error
+	// Remove takes objects away; links go in groups, a little later.
+	Remove(ctx context.Context, objects link.Set) error
+	// Reconcile makes everything of ours as wanted, and says what it repaired.
+	Reconcile(ctx context.Context, want link.Set) ([]link.Repair, error)
+	// Quiesce waits until what was removed is gone.
+	Quiesce(ctx context.Context) error
+	// Link describes a link; unix.ENODEV if there is none.
+	Link(ctx context.Context, namespace, name string) (link.Info, error)
+	// SandboxAlive reports whether path is a living network namespace.
+	SandboxAlive(path string) bool
+	// EnableForwarding turns on forwarding of a family on the host, and reports
+	// whether it was off.
+	EnableForwarding(ctx context.Context, v6 bool) (flipped bool, err error)
+}
+
+// Firewall lets packets pass as networks and endpoints want it.
+type Firewall interface {
+	Apply(ctx context.Context, put nat.State) error
+	Remove(ctx context.Context, gone nat.State) error
+	Reconcile(ctx context.Context, want nat.State) ([]nat.Repair, error)
+	// GuardForward keeps the host from forwarding for others' sake, in a family
+	// in which it didn't before fairway turned it on.
+	GuardForward(ctx context.Context, v6 bool) error
+}
+
+// HostPorts are the ports of the host, each taken by one owner.
+type HostPorts interface {
+	// Reserve takes a port for every request, or none at all. What the owner
+	// had before and doesn't request now is given back.
+	Reserve(ctx context.Context, owner string, want []nat.Request) ([]uint16, error)
+	// Restore takes ports again that the owner had before a restart.
+	Restore(owner string, held []nat.Held) error
+	Release(owner string)
+}
+
+// Connections are the host's tracked connections.
+type Connections interface {
+	// Forget removes those that have to do with a port published just now, or
+	// with an endpoint that is gone.
+	Forget(ctx context.Context, e nat.Endpoint) error
+}
+
+// Pools is what the address allocator is told.
+type Pools interface {
+	// Confirm says that Docker knows a pool and these addresses of it.
+	Confirm(space string, subnet netip.Prefix, ips ...netip.Addr)
+}
+
+// Options make a Driver. All but Log are required.
+type Options struct {
+	Instance    string // of the store: marks what is ours
+	Modes       map[string]Mode
+	Store       Store
+	Kernel      Kernel
+	Firewall    Firewall
+	Ports       HostPorts
+	Connections Connections
+	Pools       Pools
+	// IPForward allows forwarding to be turned on where it is off.
+	IPForward bool
+	// Refresh asks for a look at the engine soon; it doesn't wait.
+	Refresh func()
+	Log     logrus.FieldLogger
+}
+
+// A Driver runs the life of networks and endpoints. Its methods may be called
+// concurrently, and each may be repeated.
+type Driver struct {
+	opts Options
+	log  logrus.FieldLogger
+	lock locks
+	work background
+
+	mu        sync.Mutex // the maps below; held shortly, never while anything waits
+	networks  map[string]network
+	endpoints map[string]store.Endpoint
+	claims    map[claim]string  // address in a network → endpoint ID
+	names     map[string]string // name of a link → ID of what it is for
+	owed      []store.Change    // to be committed with the next call or by Run
+	suspects  map[string]suspicion
+}
+
+// A network is a record and what its mode makes of it.
+type network struct {
+	store.Network
+	view View
+}
+
+// A claim is an address in a network, which one endpoint has.
+type claim struct {
+	network string
+	ip      netip.Addr
+}
+
+// New returns a driver that holds the records. It touches nothing: Restore
+// does.
+func New(opts Options, records store.Records) (*Driver, error) {
+	if opts.Log == nil {
+		l := logrus.New()
+		l.SetLevel(logrus.PanicLevel)
+		opts.Log = l
+	}
+	d := &Driver{
+		opts: opts, log: opts.Log,
+		networks:  map[string]network{},
+		endpoints: map[string]store.Endpoint{},
+		claims:    map[claim]string{},
+		names:     map[string]string{},
+		suspects:  map[string]suspicion{},
+	}
+	for _, n := range records.Networks {
+		v, err := d.view(n)
+		if err != nil {
+			return nil, err
+		}
+		d.networks[n.ID] = network{n, v}
+		d.names[n.Link] = n.ID
+	}
+	for _, e := range records.Endpoints {
+		d.remember(e)
+	}
+	return d, nil
+}
+
+// remember puts e into the maps. The caller holds d.mu, or is alone.
+func (d *Driver) remember(e store.Endpoint) {
+	d.endpoints[e.ID] = e
+	d.names[e.HostLink], d.names[e.Inside] = e.ID, e.ID
+	for _, c := range claimsOf(e) {
+		d.claims[c] = e.ID
+	}
+}
+
+// forget takes e out of the maps. The caller holds d.mu.
+func (d *Driver) forget(e store.Endpoint) {
+	delete(d.endpoints, e.ID)
+	for _, name := range []string{e.HostLink, e.Inside} {
+		if d.names[name] == e.ID {
+			delete(d.names, name)
+		}
+	}
+	for _, c := range claimsOf(e) {
+		if d.claims[c] == e.ID {
+			delete(d.claims, c)
+		}
+	}
+}
+
+func claimsOf(e store.Endpoint) (out []claim) {
+	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		if p.IsValid() {
+			out = append(out, claim{e.Network, p.Addr()})
+		}
+	}
+	return out
+}
+
+// Networks returns the records of all networks.
+func (d *Driver) Networks() []store.Network {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]store.Network, 0, len(d.networks))
+	for _, n := range d.networks {
+		out = append(out, n.Network)
+	}
+	return out
+}
+
+// Endpoints returns the records of all endpoints.
+func (d *Driver) Endpoints() []store.Endpoint {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]store.Endpoint, 0, len(d.endpoints))
+	for _, e := range d.endpoints {
+		out = append(out, e)
+	}
+	return out
+}
+
+// commit makes changes durable, together with what is owed from before.
+func (d *Driver) commit(changes ...store.Change) <-chan error {
+	d.mu.Lock()
+	owed := d.owed
+	d.owed = nil
+	done := d.opts.Store.Begin(append(owed, changes...)...)
+	d.mu.Unlock()
+	return done
+}
+
+// owe leaves changes to the next commit: their loss in a crash does no harm, or
+// a commit of them has just failed.
+func (d *Driver) owe(changes ...store.Change) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.owed = append(d.owed, changes...)
+}
+
+const settleOwed = time.Second // how long Run lets changes be owed

@@ -1,0 +1,108 @@
+package driver
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// exclusive is the weight of a lock that is held alone.
+const exclusive = 1 << 30
+
+// locks are the driver's locks, taken in this order: the world (shared by
+// calls, exclusive for Reconcile), an endpoint (exclusive), a network (shared by
+// its endpoints' calls, exclusive for its own). Waiting ends with the context.
+type locks struct {
+	once  sync.Once
+	world *semaphore.Weighted
+
+	mu   sync.Mutex
+	keys map[string]*keyLock
+}
+
+type keyLock struct {
+	sem   *semaphore.Weighted
+	users int
+}
+
+func (l *locks) init() {
+	l.once.Do(func() {
+		l.world = semaphore.NewWeighted(exclusive)
+		l.keys = map[string]*keyLock{}
+	})
+}
+
+// A held is locks that one call holds.
+type held []func()
+
+func (h held) release() {
+	for i := len(h) - 1; i >= 0; i-- {
+		h[i]()
+	}
+}
+
+// network locks a network alone.
+func (l *locks) network(ctx context.Context, id string) (held, error) {
+	return l.take(ctx, step{"network " + id, exclusive})
+}
+
+// endpoint locks an endpoint alone and its network shared.
+func (l *locks) endpoint(ctx context.Context, network, id string) (held, error) {
+	return l.take(ctx, step{"endpoint " + id, exclusive}, step{"network " + network, 1})
+}
+
+type step struct {
+	key    string
+	weight int64
+}
+
+func (l *locks) take(ctx context.Context, steps ...step) (h held, err error) {
+	l.init()
+	if err := l.world.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("busy repairing: %w", err)
+	}
+	h = append(h, func() { l.world.Release(1) })
+	for _, s := range steps {
+		k := l.use(s.key)
+		if err := k.sem.Acquire(ctx, s.weight); err != nil {
+			l.unuse(s.key)
+			h.release()
+			return nil, fmt.Errorf("another call for %s is under way: %w", s.key, err)
+		}
+		h = append(h, func() { k.sem.Release(s.weight); l.unuse(s.key) })
+	}
+	return h, nil
+}
+
+// everything locks the world alone.
+func (l *locks) everything(ctx context.Context) (held, error) {
+	l.init()
+	if err := l.world.Acquire(ctx, exclusive); err != nil {
+		return nil, err
+	}
+	return held{func() { l.world.Release(exclusive) }}, nil
+}
+
+func (l *locks) use(key string) *keyLock {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k, ok := l.keys[key]
+	if !ok {
+		k = &keyLock{sem: semaphore.NewWeighted(exclusive)}
+		l.keys[key] = k
+	}
+	k.users++
+	return k
+}
+
+func (l *locks) unuse(key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if k := l.keys[key]; k.users == 1 {
+		delete(l.keys, key)
+	} else {
+		k.users--
+	}
+}

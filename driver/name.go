@@ -1,0 +1,26 @@
+package driver
+
+import (
+	"crypto/sha256"
+	"fmt"
+)
+
+// The prefixes of the names of links that are fairway's to choose.
+const (
+	prefixBridge = "fwb"
+	prefixHost   = "fwv" // the end of a pair on the host
+	prefixInside = "fwi" // the end for the sandbox
+)
+
+// linkName returns a name for a link of id: the prefix with ten hexadecimal
+// digits, another ten where they are taken by somebody else. The caller holds
+// d.mu.
+func (d *Driver) linkName(prefix, id string) string {
+	for i := 0; ; i++ {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", id, i))
+		name := fmt.Sprintf("%s%x", prefix, sum[:5])
+		if owner, taken := d.names[name]; !taken || owner == id {
+			return name
+		}
+	}
+}
