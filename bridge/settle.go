@@ -2,10 +2,8 @@ package bridge
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 
@@ -39,7 +37,7 @@ func Settle(ctx context.Context, host Host, n *store.Network) error {
 		}
 	}
 	if !n.Adopted {
-		n.MAC = RandomMAC().String()
+		n.MAC = link.RandomMAC().String()
 	}
 	n.MTU = v.set.MTU
 	if n.MTU == 0 {
@@ -66,14 +64,4 @@ func adopt(ctx context.Context, host Host, v Network, n *store.Network) error {
 		}
 	}
 	return nil
-}
-
-// RandomMAC returns a unicast address of the locally administered kind (IEEE
-// 802, section 8.2). It is never derived from an IP address: an address that
-// wanders to another container must not bring its neighbours' caches along.
-func RandomMAC() net.HardwareAddr {
-	mac := make(net.HardwareAddr, 6)
-	rand.Read(mac) // never fails: crypto/rand
-	mac[0] = mac[0]&^1 | 2
-	return mac
 }

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -99,7 +100,7 @@ type Pools interface {
 	Confirm(space string, subnet netip.Prefix, ips ...netip.Addr)
 }
 
-// Options make a Driver. All but Log are required.
+// Options make a Driver. All but Grace and Log are required.
 type Options struct {
 	Instance    string // of the store: marks what is ours
 	Modes       map[string]Mode
@@ -113,7 +114,10 @@ type Options struct {
 	IPForward bool
 	// Refresh asks for a look at the engine soon; it doesn't wait.
 	Refresh func()
-	Log     logrus.FieldLogger
+	// Grace is how long an endpoint or a network that seems to be stale is left
+	// alone; 0 for a minute.
+	Grace time.Duration
+	Log   logrus.FieldLogger
 }
 
 // A Driver runs the life of networks and endpoints. Its methods may be called
@@ -127,10 +131,11 @@ type Driver struct {
 	mu        sync.Mutex // the maps below; held shortly, never while anything waits
 	networks  map[string]network
 	endpoints map[string]store.Endpoint
-	claims    map[claim]string  // address in a network → endpoint ID
-	names     map[string]string // name of a link → ID of what it is for
-	owed      []store.Change    // to be committed with the next call or by Run
-	suspects  map[string]suspicion
+	claims    map[claim]string     // address in a network → endpoint ID
+	names     map[string]string    // name of a link → ID of what it is for
+	owed      []store.Change       // to be committed with the next call or by Run
+	suspects  map[string]time.Time // ID of what seems to be stale → since when
+	seen      map[string]time.Time // engine → when it last told what it knows
 }
 
 // A network is a record and what its mode makes of it.
@@ -153,13 +158,17 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		l.SetLevel(logrus.PanicLevel)
 		opts.Log = l
 	}
+	if opts.Grace == 0 {
+		opts.Grace = time.Minute
+	}
 	d := &Driver{
 		opts: opts, log: opts.Log,
 		networks:  map[string]network{},
 		endpoints: map[string]store.Endpoint{},
 		claims:    map[claim]string{},
 		names:     map[string]string{},
-		suspects:  map[string]suspicion{},
+		suspects:  map[string]time.Time{},
+		seen:      map[string]time.Time{},
 	}
 	for _, n := range records.Networks {
 		v, err := d.view(n)
@@ -233,11 +242,30 @@ func (d *Driver) Endpoints() []store.Endpoint {
 // commit makes changes durable, together with what is owed from before.
 func (d *Driver) commit(changes ...store.Change) <-chan error {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	owed := d.owed
 	d.owed = nil
 	done := d.opts.Store.Begin(append(owed, changes...)...)
-	d.mu.Unlock()
-	return done
+	if len(owed) == 0 {
+		return done
+	}
+	out := make(chan error, 1)
+	go func() {
+		err := <-done
+		if err != nil {
+			d.oweFirst(owed)
+		}
+		out <- err
+	}()
+	return out
+}
+
+// oweFirst puts changes back that a failed commit took along, before those that
+// came to be owed since.
+func (d *Driver) oweFirst(changes []store.Change) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.owed = append(slices.Clip(changes), d.owed...)
 }
 
 // owe leaves changes to the next commit: their loss in a crash does no harm, or
@@ -247,5 +275,3 @@ func (d *Driver) owe(changes ...store.Change) {
 	defer d.mu.Unlock()
 	d.owed = append(d.owed, changes...)
 }
-
-const settleOwed = time.Second // how long Run lets changes be owed

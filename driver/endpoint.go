@@ -1,0 +1,230 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"time"
+
+	"fairway/link"
+	"fairway/nat"
+	"fairway/store"
+)
+
+// CreateEndpoint makes an endpoint durable and real. The same endpoint again
+// is made sure of and answered alike.
+func (d *Driver) CreateEndpoint(ctx context.Context, spec EndpointSpec) (EndpointReply, error) {
+	h, err := d.lock.endpoint(ctx, spec.Network, spec.ID)
+	if err != nil {
+		return EndpointReply{}, err
+	}
+	defer h.release()
+	n, ok := d.network(spec.Network)
+	if !ok {
+		return EndpointReply{}, fmt.Errorf("network %s: is not known to fairway", spec.Network)
+	}
+	if e, ok := d.endpoint(spec.ID); ok {
+		if !endpointIsFor(e, spec) {
+			return EndpointReply{}, fmt.Errorf("endpoint %s: is there already, with other settings", spec.ID)
+		}
+		return replyTo(spec, e), d.opts.Kernel.Apply(ctx, n.view.Attachment(e))
+	}
+	e, err := d.newEndpoint(ctx, n, spec)
+	if err != nil {
+		return EndpointReply{}, err
+	}
+	objects := n.view.Attachment(e)
+	d.confirm(n, e)
+	err = d.carryOut(ctx, []store.Change{store.PutEndpoint(e)}, []store.Change{store.DeleteEndpoint(e.ID)},
+		func(ctx context.Context) error { return d.opts.Kernel.Apply(ctx, objects) },
+		func(ctx context.Context) error { return d.opts.Kernel.Remove(ctx, objects) })
+	if err != nil {
+		d.mu.Lock()
+		d.forget(e)
+		d.mu.Unlock()
+		return EndpointReply{}, err
+	}
+	return replyTo(spec, e), nil
+}
+
+// newEndpoint makes the record of a new endpoint and claims its names and
+// addresses.
+func (d *Driver) newEndpoint(ctx context.Context, n network, spec EndpointSpec) (store.Endpoint, error) {
+	e := store.Endpoint{
+		ID: spec.ID, Network: spec.Network, Engine: spec.Engine, Created: time.Now(),
+		MAC: spec.MAC, IPv4: spec.IPv4, IPv6: spec.IPv6, Options: spec.Options,
+	}
+	if e.MAC == "" {
+		e.MAC = link.RandomMAC().String()
+	}
+	if err := n.view.CheckEndpoint(e); err != nil {
+		return e, err
+	}
+	if err := d.takeOver(ctx, n, e); err != nil {
+		return e, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range claimsOf(e) {
+		if owner, taken := d.claims[c]; taken {
+			return e, fmt.Errorf("address %s: belongs to endpoint %s", c.ip, owner)
+		}
+	}
+	e.HostLink = d.linkName(prefixHost, e.ID)
+	e.Inside = d.linkName(prefixInside, e.ID)
+	d.remember(e)
+	return e, nil
+}
+
+// takeOver removes endpoints that hold an address of e and are stale: Docker,
+// whose addresses they are, has given the address to e, so it has forgotten
+// them, as it does when it is killed. A living one keeps its address.
+func (d *Driver) takeOver(ctx context.Context, n network, e store.Endpoint) error {
+	for _, c := range claimsOf(e) {
+		d.mu.Lock()
+		old, taken := d.endpoints[d.claims[c]]
+		d.mu.Unlock()
+		if !taken {
+			continue
+		}
+		if d.attached(ctx, n, old) {
+			return fmt.Errorf("address %s: belongs to endpoint %s", c.ip, old.ID)
+		}
+		d.log.WithField("endpoint", old.ID).WithField("address", c.ip).Warn("stale endpoint removed: its address was given to another")
+		h, err := d.lock.take(ctx, step{"endpoint " + old.ID, exclusive})
+		if err != nil {
+			return err
+		}
+		err = d.removeEndpoint(ctx, n, old)
+		h.release()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attached reports whether e is in a sandbox that lives.
+func (d *Driver) attached(ctx context.Context, n network, e store.Endpoint) bool {
+	if e.Sandbox == "" {
+		return false
+	}
+	if d.opts.Kernel.SandboxAlive(e.Sandbox) {
+		return true
+	}
+	// The sandbox's name may be out of our sight, in another mount namespace.
+	// The pair of links dies with the sandbox.
+	_, err := d.opts.Kernel.Link(ctx, n.Namespace, e.HostLink)
+	return err == nil
+}
+
+// confirm tells the allocator that Docker knows the addresses of e.
+func (d *Driver) confirm(n network, e store.Endpoint) {
+	for _, s := range n.Subnets {
+		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+			if p.IsValid() && s.Prefix.Contains(p.Addr()) {
+				d.opts.Pools.Confirm(s.Space, s.Prefix, p.Addr())
+			}
+		}
+	}
+}
+
+func (d *Driver) endpoint(id string) (store.Endpoint, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	e, ok := d.endpoints[id]
+	return e, ok
+}
+
+func endpointIsFor(e store.Endpoint, s EndpointSpec) bool {
+	return e.Network == s.Network && (s.MAC == "" || s.MAC == e.MAC) &&
+		e.IPv4 == s.IPv4 && e.IPv6 == s.IPv6 && maps.Equal(e.Options, s.Options)
+}
+
+// replyTo returns what spec left to the driver.
+func replyTo(spec EndpointSpec, e store.Endpoint) (r EndpointReply) {
+	if spec.MAC == "" {
+		r.MAC = e.MAC
+	}
+	if !spec.IPv4.IsValid() {
+		r.IPv4 = e.IPv4
+	}
+	if !spec.IPv6.IsValid() {
+		r.IPv6 = e.IPv6
+	}
+	return r
+}
+
+// EndpointInfo returns what people may want to read of an endpoint in Docker.
+func (d *Driver) EndpointInfo(_ context.Context, networkID, endpointID string) (map[string]any, error) {
+	n, ok := d.network(networkID)
+	if !ok {
+		return map[string]any{}, nil
+	}
+	info := n.view.Effective()
+	if e, ok := d.endpoint(endpointID); ok {
+		info["fairway.host_link"] = e.HostLink
+	}
+	return info, nil
+}
+
+// DeleteEndpoint forgets an endpoint. One that is not there is gone already.
+func (d *Driver) DeleteEndpoint(ctx context.Context, networkID, endpointID string) error {
+	h, err := d.lock.endpoint(ctx, networkID, endpointID)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	e, ok := d.endpoint(endpointID)
+	if !ok || e.Network != networkID {
+		return nil
+	}
+	n, ok := d.network(networkID)
+	if !ok {
+		return nil
+	}
+	return d.removeEndpoint(ctx, n, e)
+}
+
+// removeEndpoint takes e out of the store, the firewall and the kernel. The
+// caller holds its lock. It is forgotten whatever fails, since Docker has
+// forgotten it: what is left behind is found by Reconcile.
+func (d *Driver) removeEndpoint(ctx context.Context, n network, e store.Endpoint) error {
+	done := d.commit(store.DeleteEndpoint(e.ID))
+	err := d.unpublish(ctx, n, e)
+	err = errors.Join(err, d.opts.Kernel.Remove(ctx, n.view.Attachment(e)))
+	d.mu.Lock()
+	d.forget(e)
+	delete(d.suspects, e.ID)
+	d.mu.Unlock()
+	d.forgetConnections(n, e)
+	if commitErr := <-done; commitErr != nil {
+		d.owe(store.DeleteEndpoint(e.ID))
+		return errors.Join(commitErr, err)
+	}
+	return err
+}
+
+// unpublish takes the ports of e out of the firewall and gives them back to
+// the host.
+func (d *Driver) unpublish(ctx context.Context, n network, e store.Endpoint) error {
+	if len(e.Published) == 0 {
+		return nil
+	}
+	err := d.opts.Firewall.Remove(ctx, nat.State{Endpoints: []nat.Endpoint{n.view.EndpointFirewall(e)}})
+	d.opts.Ports.Release(e.ID)
+	return err
+}
+
+// forgetConnections removes the connections of e from the host's table, behind
+// the reply.
+func (d *Driver) forgetConnections(n network, e store.Endpoint) {
+	gone := n.view.EndpointFirewall(e)
+	d.work.later(func(ctx context.Context) {
+		if err := d.opts.Connections.Forget(ctx, gone); err != nil {
+			d.log.WithField("endpoint", e.ID).Warn(err)
+		}
+	})
+}

@@ -1,0 +1,317 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"time"
+
+	"fairway/link"
+	"fairway/nat"
+	"fairway/store"
+)
+
+const optionMode = "mode"
+
+// CheckGateway reports for which families of a network that is about to be
+// made Docker need not allocate a gateway.
+func (d *Driver) CheckGateway(_ context.Context, spec NetworkSpec) (skip4, skip6 bool, err error) {
+	v, err := d.view(recordOf(spec))
+	if err != nil {
+		return false, false, err
+	}
+	skip4, skip6 = v.SkipGateway()
+	return skip4, skip6, nil
+}
+
+// CreateNetwork makes a network durable and real. The same network again is
+// made sure of; another one of the same ID is an error.
+func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
+	h, err := d.lock.network(ctx, spec.ID)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	if n, ok := d.network(spec.ID); ok {
+		if !isFor(n.Network, spec) {
+			return fmt.Errorf("network %s: is there already, with other settings", spec.ID)
+		}
+		return d.makeNetwork(ctx, n)
+	}
+	rec := recordOf(spec)
+	rec.Created = time.Now()
+	n, err := d.settle(ctx, rec)
+	if err != nil {
+		return err
+	}
+	if err := d.admit(n); err != nil {
+		return err
+	}
+	err = d.carryOut(ctx, []store.Change{store.PutNetwork(n.Network)}, []store.Change{store.DeleteNetwork(n.ID)},
+		func(ctx context.Context) error { return d.makeNetwork(ctx, n) },
+		func(ctx context.Context) error { return d.unmakeNetwork(ctx, n, nil) })
+	if err != nil {
+		d.dismiss(n)
+		return err
+	}
+	for _, s := range n.Subnets {
+		d.opts.Pools.Confirm(s.Space, s.Prefix, addressesOf(s)...)
+	}
+	return nil
+}
+
+func addressesOf(s store.Subnet) []netip.Addr {
+	out := slices.Collect(maps.Values(s.Aux))
+	if s.Gateway.IsValid() {
+		out = append(out, s.Gateway)
+	}
+	return out
+}
+
+func recordOf(s NetworkSpec) store.Network {
+	mode := s.Options[optionMode]
+	if mode == "" {
+		mode = "bridge"
+	}
+	return store.Network{
+		ID: s.ID, Engine: s.Engine, Mode: mode, Options: s.Options,
+		Internal: s.Internal, IPv4: s.IPv4, IPv6: s.IPv6, Subnets: s.Subnets,
+	}
+}
+
+// isFor reports whether n is what spec asks for.
+func isFor(n store.Network, spec NetworkSpec) bool {
+	want := recordOf(spec)
+	return n.Internal == want.Internal && n.IPv4 == want.IPv4 && n.IPv6 == want.IPv6 &&
+		maps.Equal(n.Options, want.Options) && slices.EqualFunc(n.Subnets, want.Subnets, sameSubnet)
+}
+
+func sameSubnet(a, b store.Subnet) bool {
+	return a.Space == b.Space && a.Prefix == b.Prefix && a.Gateway == b.Gateway &&
+		(len(a.Aux) == 0 && len(b.Aux) == 0 || reflect.DeepEqual(a.Aux, b.Aux))
+}
+
+// view returns what a network's mode says of its record.
+func (d *Driver) view(n store.Network) (View, error) {
+	mode, ok := d.opts.Modes[n.Mode]
+	if !ok {
+		return nil, fmt.Errorf("option %s=%q: want %s", optionMode, n.Mode, d.modes())
+	}
+	return mode.View(n)
+}
+
+func (d *Driver) modes() string {
+	names := slices.Sorted(maps.Keys(d.opts.Modes))
+	out := names[0]
+	for i, name := range names[1:] {
+		if i == len(names)-2 {
+			out += " or " + name
+		} else {
+			out += ", " + name
+		}
+	}
+	return out
+}
+
+// settle gives n a free link name and lets its mode decide the rest.
+func (d *Driver) settle(ctx context.Context, n store.Network) (network, error) {
+	if _, err := d.view(n); err != nil {
+		return network{}, err
+	}
+	d.mu.Lock()
+	n.Link = d.linkName(prefixBridge, n.ID)
+	d.mu.Unlock()
+	if err := d.opts.Modes[n.Mode].Settle(ctx, &n); err != nil {
+		return network{}, err
+	}
+	v, err := d.view(n)
+	return network{n, v}, err
+}
+
+// admit lets n in among the networks, unless it collides with one.
+func (d *Driver) admit(n network) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, o := range d.networks {
+		if o.Namespace != n.Namespace {
+			continue
+		}
+		if o.Link == n.Link && !(o.Adopted && n.Adopted) {
+			return fmt.Errorf("bridge %s: belongs to network %s", n.Link, o.title())
+		}
+		if o.Link == n.Link {
+			continue // two networks on a bridge of the host's: they may share a subnet
+		}
+		for _, a := range n.Subnets {
+			for _, b := range o.Subnets {
+				if a.Prefix.Bits() > 0 && b.Prefix.Bits() > 0 && a.Prefix.Overlaps(b.Prefix) {
+					return fmt.Errorf("subnet %s: overlaps %s of network %s", a.Prefix, b.Prefix, o.title())
+				}
+			}
+		}
+	}
+	d.networks[n.ID] = n
+	if !n.Adopted {
+		d.names[n.Link] = n.ID
+	}
+	return nil
+}
+
+// title is how a network is called in a message.
+func (n network) title() string {
+	if n.Name != "" {
+		return n.Name
+	}
+	return n.ID[:min(12, len(n.ID))]
+}
+
+func (d *Driver) dismiss(n network) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.networks, n.ID)
+	if d.names[n.Link] == n.ID {
+		delete(d.names, n.Link)
+	}
+}
+
+func (d *Driver) network(id string) (network, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, ok := d.networks[id]
+	return n, ok
+}
+
+func (d *Driver) makeNetwork(ctx context.Context, n network) error {
+	if err := d.forwarding(ctx, n.Network); err != nil {
+		return err
+	}
+	if err := d.opts.Kernel.Apply(ctx, n.view.Links()); err != nil {
+		return err
+	}
+	err := d.opts.Firewall.Apply(ctx, nat.State{Networks: []nat.Network{n.view.Firewall()}})
+	if err != nil {
+		return errors.Join(err, d.unmakeNetwork(context.WithoutCancel(ctx), n, nil))
+	}
+	return nil
+}
+
+// forwarding turns on what the network needs to reach other links.
+func (d *Driver) forwarding(ctx context.Context, n store.Network) error {
+	if !d.opts.IPForward || n.Internal {
+		return nil
+	}
+	for _, family := range []struct{ wanted, v6 bool }{{n.IPv4, false}, {n.IPv6, true}} {
+		if !family.wanted {
+			continue
+		}
+		flipped, err := d.opts.Kernel.EnableForwarding(ctx, family.v6)
+		if err == nil && flipped {
+			err = d.opts.Firewall.GuardForward(ctx, family.v6)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmakeNetwork takes n and its endpoints out of the firewall and the kernel,
+// but for what other networks share with it.
+func (d *Driver) unmakeNetwork(ctx context.Context, n network, endpoints []store.Endpoint) error {
+	gone := nat.State{Networks: []nat.Network{n.view.Firewall()}}
+	var links link.Set
+	for _, e := range endpoints {
+		gone.Endpoints = append(gone.Endpoints, n.view.EndpointFirewall(e))
+		links = append(links, n.view.Attachment(e)...)
+		d.opts.Ports.Release(e.ID)
+	}
+	shared := d.sharedWith(n)
+	for _, o := range slices.Backward(n.view.Links()) {
+		if !shared[o.Key()] {
+			links = append(links, o)
+		}
+	}
+	return errors.Join(d.opts.Firewall.Remove(ctx, gone), d.opts.Kernel.Remove(ctx, links))
+}
+
+// sharedWith returns the keys of objects that other networks want too.
+func (d *Driver) sharedWith(n network) map[link.Key]bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	shared := map[link.Key]bool{}
+	for _, o := range d.networks {
+		if o.ID == n.ID || o.Link != n.Link {
+			continue
+		}
+		for _, object := range o.view.Links() {
+			shared[object.Key()] = true
+		}
+	}
+	return shared
+}
+
+// DeleteNetwork forgets a network and what endpoints it still has. One that is
+// not there is gone already.
+func (d *Driver) DeleteNetwork(ctx context.Context, id string) error {
+	h, err := d.lock.network(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	n, ok := d.network(id)
+	if !ok {
+		return nil
+	}
+	endpoints := d.endpointsOf(id)
+	changes := []store.Change{store.DeleteNetwork(id)}
+	for _, e := range endpoints {
+		changes = append(changes, store.DeleteEndpoint(e.ID))
+	}
+	done := d.commit(changes...)
+	err = d.unmakeNetwork(ctx, n, endpoints)
+	d.mu.Lock()
+	for _, e := range endpoints {
+		d.forget(e)
+	}
+	d.mu.Unlock()
+	d.dismiss(n)
+	if e := <-done; e != nil {
+		d.owe(changes...)
+		return errors.Join(e, err)
+	}
+	return err
+}
+
+func (d *Driver) endpointsOf(network string) (out []store.Endpoint) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, e := range d.endpoints {
+		if e.Network == network {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// carryOut makes changes durable and real at the same time. If one of the two
+// fails, both are taken back.
+func (d *Driver) carryOut(ctx context.Context, changes, withdraw []store.Change, do, undo func(context.Context) error) error {
+	done := d.commit(changes...)
+	err := do(ctx)
+	commitErr := <-done
+	if err == nil && commitErr == nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err == nil {
+		err = errors.Join(commitErr, undo(ctx))
+	}
+	if <-d.commit(withdraw...) != nil {
+		d.owe(withdraw...)
+	}
+	return err
+}

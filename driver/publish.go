@@ -1,0 +1,126 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"reflect"
+
+	"fairway/nat"
+	"fairway/store"
+)
+
+// Publish makes the endpoint's published ports those of want, whatever they
+// were before. Ports that somebody else holds are an error, and nothing is
+// changed then.
+func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want []store.PortBinding) error {
+	h, err := d.lock.endpoint(ctx, networkID, endpointID)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	n, old, err := d.both(networkID, endpointID)
+	if err != nil {
+		return err
+	}
+	if len(want) == 0 && len(old.Published) == 0 || len(want) > 0 && reflect.DeepEqual(old.Requested, want) {
+		return nil
+	}
+	e := old
+	e.Requested, e.Confirmed = want, true
+	if e.Published, err = d.reserve(ctx, n, e); err != nil {
+		return err
+	}
+	apply := func(e store.Endpoint) func(context.Context) error {
+		return func(ctx context.Context) error {
+			return d.opts.Firewall.Apply(ctx, nat.State{Endpoints: []nat.Endpoint{n.view.EndpointFirewall(e)}})
+		}
+	}
+	err = d.carryOut(ctx, []store.Change{store.PutEndpoint(e)}, []store.Change{store.PutEndpoint(old)}, apply(e), apply(old))
+	if err != nil {
+		return errors.Join(err, d.reserveAgain(ctx, old))
+	}
+	d.update(e)
+	d.forgetConnections(n, e)
+	return nil
+}
+
+// Unpublish takes the endpoint's published ports off the host.
+func (d *Driver) Unpublish(ctx context.Context, networkID, endpointID string) error {
+	h, err := d.lock.endpoint(ctx, networkID, endpointID)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	n, e, err := d.both(networkID, endpointID)
+	if err != nil || len(e.Published) == 0 && len(e.Requested) == 0 {
+		return nil // gone already
+	}
+	gone := e
+	e.Requested, e.Published = nil, nil
+	done := d.commit(store.PutEndpoint(e))
+	err = d.unpublish(ctx, n, gone)
+	d.update(e)
+	d.forgetConnections(n, gone)
+	if commitErr := <-done; commitErr != nil {
+		d.owe(store.PutEndpoint(e))
+		return errors.Join(commitErr, err)
+	}
+	return err
+}
+
+// reserve takes the host's ports for what e requests, and returns what is to
+// be published.
+func (d *Driver) reserve(ctx context.Context, n network, e store.Endpoint) ([]store.PortBinding, error) {
+	var out []store.PortBinding
+	var requests []nat.Request
+	var of [][]int // request → indices in out
+	for _, want := range e.Requested {
+		bindings, err := n.view.Bindings(e, want)
+		if err != nil {
+			return nil, err
+		}
+		request := nat.Request{Proto: want.Proto, First: want.HostPort, Last: max(want.HostPort, want.HostPortEnd)}
+		var indices []int
+		for _, b := range bindings {
+			if b.HostIP.IsValid() { // otherwise the host has no part in it
+				request.HostIPs = append(request.HostIPs, b.HostIP)
+				indices = append(indices, len(out))
+			}
+			out = append(out, b)
+		}
+		if len(indices) > 0 {
+			requests, of = append(requests, request), append(of, indices)
+		}
+	}
+	ports, err := d.opts.Ports.Reserve(ctx, e.ID, requests)
+	if err != nil {
+		return nil, err
+	}
+	for i, port := range ports {
+		for _, j := range of[i] {
+			out[j].HostPort, out[j].HostPortEnd = port, 0
+		}
+	}
+	return out, nil
+}
+
+// reserveAgain gives the owner back the ports that its record says.
+func (d *Driver) reserveAgain(ctx context.Context, e store.Endpoint) error {
+	var requests []nat.Request
+	for _, h := range heldBy(e) {
+		requests = append(requests, nat.Request{Proto: h.Proto, HostIPs: []netip.Addr{h.HostIP}, First: h.Port, Last: h.Port})
+	}
+	_, err := d.opts.Ports.Reserve(context.WithoutCancel(ctx), e.ID, requests)
+	return err
+}
+
+// heldBy returns the host's ports that are e's.
+func heldBy(e store.Endpoint) (out []nat.Held) {
+	for _, p := range e.Published {
+		if p.HostIP.IsValid() {
+			out = append(out, nat.Held{Proto: p.Proto, HostIP: p.HostIP, Port: p.HostPort})
+		}
+	}
+	return out
+}

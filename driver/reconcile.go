@@ -1,0 +1,147 @@
+package driver
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"fairway/link"
+	"fairway/nat"
+	"fairway/store"
+)
+
+// Restore makes everything that the records say real again, as after a restart
+// of the daemon or of the machine. What can't be made is logged and tried again
+// by Run: one network's trouble keeps no other from working.
+func (d *Driver) Restore(ctx context.Context) error {
+	for _, n := range d.sortedNetworks() {
+		if err := d.forwarding(ctx, n.Network); err != nil {
+			d.log.WithField("network", n.title()).Error(err)
+		}
+	}
+	for _, e := range d.Endpoints() {
+		if err := d.opts.Ports.Restore(e.ID, heldBy(e)); err != nil {
+			d.log.WithField("endpoint", e.ID).Error(err)
+		}
+	}
+	repaired, err := d.Reconcile(ctx)
+	if err != nil {
+		d.log.Error(err)
+	}
+	d.log.WithField("repaired", repaired).Infof("restored %d networks, %d endpoints", len(d.Networks()), len(d.Endpoints()))
+	return ctx.Err()
+}
+
+// Reconcile compares the kernel and the firewall with the records and makes
+// them equal. It returns how much it had to repair. Calls wait for it: it is
+// one look at the kernel when nothing has drifted.
+func (d *Driver) Reconcile(ctx context.Context) (repaired int, err error) {
+	h, err := d.lock.everything(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer h.release()
+	links, firewall := d.wanted()
+	repairs, linkErr := d.opts.Kernel.Reconcile(ctx, links)
+	for _, r := range repairs {
+		d.log.WithField("object", r.Object).Warn("repaired: " + r.What)
+	}
+	rules, firewallErr := d.opts.Firewall.Reconcile(ctx, firewall)
+	for _, r := range rules {
+		d.log.WithField("object", "firewall").Warn("repaired: " + r.What)
+	}
+	return len(repairs) + len(rules), errors.Join(linkErr, firewallErr)
+}
+
+// wanted returns what must exist for all records, objects that several
+// networks want once.
+func (d *Driver) wanted() (link.Set, nat.State) {
+	var links link.Set
+	var firewall nat.State
+	known := map[link.Key]bool{}
+	add := func(set link.Set) {
+		for _, o := range set {
+			if k := o.Key(); !known[k] {
+				known[k] = true
+				links = append(links, o)
+			}
+		}
+	}
+	networks := d.sortedNetworks()
+	for _, n := range networks {
+		add(n.view.Links())
+		firewall.Networks = append(firewall.Networks, n.view.Firewall())
+	}
+	for _, n := range networks {
+		endpoints := d.endpointsOf(n.ID)
+		slices.SortFunc(endpoints, func(a, b store.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
+		for _, e := range endpoints {
+			add(n.view.Attachment(e))
+			firewall.Endpoints = append(firewall.Endpoints, n.view.EndpointFirewall(e))
+		}
+	}
+	return links, firewall
+}
+
+func (d *Driver) sortedNetworks() []network {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]network, 0, len(d.networks))
+	for _, n := range d.networks {
+		out = append(out, n)
+	}
+	slices.SortFunc(out, func(a, b network) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Quiesce waits until everything that was answered is done: what is owed is
+// durable, what was removed is gone.
+func (d *Driver) Quiesce(ctx context.Context) error {
+	d.work.drain(ctx)
+	return errors.Join(d.settleOwed(), d.opts.Kernel.Quiesce(ctx))
+}
+
+func (d *Driver) settleOwed() error {
+	d.mu.Lock()
+	none := len(d.owed) == 0
+	d.mu.Unlock()
+	if none {
+		return nil
+	}
+	return <-d.commit()
+}
+
+// How often Run looks.
+const (
+	everyOwed      = time.Second
+	everyReconcile = 30 * time.Second
+)
+
+// Run does what is left to do behind the replies, compares the kernel with the
+// records from time to time, and removes what is stale, until the context
+// ends.
+func (d *Driver) Run(ctx context.Context) error {
+	owed, reconcile := time.NewTicker(everyOwed), time.NewTicker(everyReconcile)
+	defer owed.Stop()
+	defer reconcile.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			d.work.drain(context.WithoutCancel(ctx))
+			return d.settleOwed()
+		case <-d.work.awake():
+			d.work.drain(ctx)
+		case <-owed.C:
+			if err := d.settleOwed(); err != nil {
+				d.log.Error(err)
+			}
+		case <-reconcile.C:
+			d.removeAbandoned(ctx)
+			if _, err := d.Reconcile(ctx); err != nil {
+				d.log.Error(err)
+			}
+		}
+	}
+}

@@ -1,0 +1,104 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"fairway/store"
+)
+
+// Join hands an endpoint over to a sandbox: Docker moves its link there. The
+// sandbox is the path of a network namespace, which engines before 28 make only
+// afterwards.
+func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string) (Joined, error) {
+	h, err := d.lock.endpoint(ctx, networkID, endpointID)
+	if err != nil {
+		return Joined{}, err
+	}
+	defer h.release()
+	n, e, err := d.both(networkID, endpointID)
+	if err != nil {
+		return Joined{}, err
+	}
+	if e.Sandbox != sandbox && e.Sandbox != "" && d.attached(ctx, n, e) {
+		return Joined{}, fmt.Errorf("endpoint %s: is in sandbox %s", endpointID, e.Sandbox)
+	}
+	again := e.Confirmed // its link may have gone with a sandbox before
+	e.Sandbox, e.Confirmed = sandbox, true
+	done := d.commit(store.PutEndpoint(e))
+	if again && !d.opts.Kernel.SandboxAlive(sandbox) {
+		err = d.opts.Kernel.Apply(ctx, n.view.Attachment(e))
+	}
+	if err = errors.Join(<-done, err); err != nil {
+		return Joined{}, err
+	}
+	d.update(e)
+	d.opts.Refresh()
+	return joined(n, e), nil
+}
+
+func joined(n network, e store.Endpoint) Joined {
+	in := n.view.Inside(e)
+	out := Joined{SrcName: e.Inside, DstPrefix: in.Prefix, DstName: n.view.IfaceName(e), Routes: in.Routes}
+	for _, g := range in.Gateways {
+		if g.Is6() {
+			out.Gateway6 = g
+		} else {
+			out.Gateway = g
+		}
+	}
+	none := !out.Gateway.IsValid() && !out.Gateway6.IsValid()
+	out.DisableGatewayService = none && !n.view.KeepGatewayService()
+	return out
+}
+
+// Leave takes an endpoint out of its sandbox, and its published ports off the
+// host. Its link is still in the sandbox at this point: Docker moves it back
+// before DeleteEndpoint.
+func (d *Driver) Leave(ctx context.Context, networkID, endpointID string) error {
+	h, err := d.lock.endpoint(ctx, networkID, endpointID)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	n, e, err := d.both(networkID, endpointID)
+	if err != nil || e.Sandbox == "" && len(e.Published) == 0 {
+		return nil // gone already
+	}
+	published := len(e.Published) > 0
+	err = d.unpublish(ctx, n, e)
+	e.Sandbox, e.Requested, e.Published = "", nil, nil
+	d.update(e)
+	if !published {
+		// Nothing that the kernel holds depends on this record, and what Docker
+		// calls next, DeleteEndpoint, is durable: it needs no commit of its own.
+		d.owe(store.PutEndpoint(e))
+		return nil
+	}
+	if commitErr := <-d.commit(store.PutEndpoint(e)); commitErr != nil {
+		d.owe(store.PutEndpoint(e))
+		return errors.Join(commitErr, err)
+	}
+	return err
+}
+
+// both returns the records of a network and of one of its endpoints.
+func (d *Driver) both(networkID, endpointID string) (network, store.Endpoint, error) {
+	n, ok := d.network(networkID)
+	if !ok {
+		return n, store.Endpoint{}, fmt.Errorf("network %s: is not known to fairway", networkID)
+	}
+	e, ok := d.endpoint(endpointID)
+	if !ok || e.Network != networkID {
+		return n, e, fmt.Errorf("endpoint %s: is not known in network %s", endpointID, networkID)
+	}
+	return n, e, nil
+}
+
+// update puts the changed record of a known endpoint into the maps.
+func (d *Driver) update(e store.Endpoint) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.endpoints[e.ID] = e
+}

@@ -1,0 +1,157 @@
+package driver
+
+import (
+	"context"
+	"time"
+
+	"fairway/store"
+)
+
+// A Known is what an engine says that it knows: everything of fairway's on it.
+type Known struct {
+	Engine   string
+	Networks map[string]KnownNetwork // by ID
+}
+
+// A KnownNetwork is a network as its engine sees it.
+type KnownNetwork struct {
+	Name       string
+	Containers map[string]Container // by endpoint ID
+}
+
+// A Container is whose an endpoint is. Its name is text from outside.
+type Container struct{ ID, Name string }
+
+// Observe takes what an engine knows: names are noted, and records of that
+// engine which it doesn't know are removed once they have been unknown for the
+// grace period. A record of another engine is none of its business.
+func (d *Driver) Observe(ctx context.Context, known Known) {
+	d.mu.Lock()
+	d.seen[known.Engine] = time.Now()
+	d.mu.Unlock()
+	for _, e := range d.Endpoints() {
+		if !madeBy(e.Engine, known.Engine) {
+			continue
+		}
+		if c, ok := known.Networks[e.Network].Containers[e.ID]; ok {
+			d.trust(e.ID)
+			d.annotate(ctx, e, c)
+		} else if d.suspect(e.ID, e.Created) {
+			d.discard(ctx, e, "its engine does not know it")
+		}
+	}
+	for _, n := range d.Networks() {
+		if !madeBy(n.Engine, known.Engine) {
+			continue
+		}
+		if k, ok := known.Networks[n.ID]; ok {
+			d.trust(n.ID)
+			d.nameNetwork(ctx, n, k.Name)
+		} else if d.suspect(n.ID, n.Created) {
+			d.log.WithField("network", n.ID).Warn("stale network removed: its engine does not know it")
+			d.trust(n.ID)
+			if err := d.DeleteNetwork(ctx, n.ID); err != nil {
+				d.log.WithField("network", n.ID).Error(err)
+			}
+		}
+	}
+}
+
+// madeBy reports whether a record may be judged by an engine. One that was made
+// by an engine that couldn't be told may.
+func madeBy(record, engine string) bool { return record == "" || record == engine }
+
+// removeAbandoned removes endpoints whose sandbox is gone and stays gone, of
+// engines that haven't told for a while what they know.
+func (d *Driver) removeAbandoned(ctx context.Context) {
+	for _, e := range d.Endpoints() {
+		n, ok := d.network(e.Network)
+		if !ok || e.Sandbox == "" || d.heardOf(e.Engine) {
+			continue
+		}
+		if d.attached(ctx, n, e) {
+			d.trust(e.ID)
+		} else if d.suspect(e.ID, e.Created) {
+			d.discard(ctx, e, "its sandbox is gone")
+		}
+	}
+}
+
+// heardOf reports whether an engine has told lately what it knows.
+func (d *Driver) heardOf(engine string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return time.Since(d.seen[engine]) < 2*everyReconcile+d.opts.Grace
+}
+
+// suspect notes that a record seems to be stale, and reports whether it has
+// been for the grace period.
+func (d *Driver) suspect(id string, created time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	since, ok := d.suspects[id]
+	if !ok {
+		d.suspects[id] = time.Now()
+		return false
+	}
+	return time.Since(since) >= d.opts.Grace && time.Since(created) >= d.opts.Grace
+}
+
+func (d *Driver) trust(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.suspects, id)
+}
+
+func (d *Driver) discard(ctx context.Context, e store.Endpoint, why string) {
+	log := d.log.WithField("endpoint", e.ID).WithField("network", e.Network)
+	log.Warn("stale endpoint removed: " + why)
+	if err := d.DeleteEndpoint(ctx, e.Network, e.ID); err != nil {
+		log.Error(err)
+	}
+}
+
+// annotate notes whose the endpoint is, in its record and on its link.
+func (d *Driver) annotate(ctx context.Context, e store.Endpoint, c Container) {
+	if e.Container == c.Name && e.ContainerID == c.ID {
+		return
+	}
+	h, err := d.lock.endpoint(ctx, e.Network, e.ID)
+	if err != nil {
+		return
+	}
+	defer h.release()
+	n, e, err := d.both(e.Network, e.ID)
+	if err != nil {
+		return // gone meanwhile
+	}
+	e.Container, e.ContainerID = c.Name, c.ID
+	d.update(e)
+	d.owe(store.PutEndpoint(e))
+	if err := d.opts.Kernel.Apply(ctx, n.view.Attachment(e)); err != nil {
+		d.log.WithField("endpoint", e.ID).Warn(err)
+	}
+}
+
+func (d *Driver) nameNetwork(ctx context.Context, n store.Network, name string) {
+	if n.Name == name {
+		return
+	}
+	h, err := d.lock.network(ctx, n.ID)
+	if err != nil {
+		return
+	}
+	defer h.release()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	known, ok := d.networks[n.ID]
+	if !ok {
+		return // gone meanwhile
+	}
+	known.Name, known.Confirmed = name, true
+	if v, err := d.view(known.Network); err == nil {
+		known.view = v
+	}
+	d.networks[n.ID] = known
+	d.owed = append(d.owed, store.PutNetwork(known.Network))
+}
