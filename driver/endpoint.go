@@ -199,7 +199,7 @@ func (d *Driver) removeEndpoint(ctx context.Context, n network, e store.Endpoint
 	d.forget(e)
 	delete(d.suspects, e.ID)
 	d.mu.Unlock()
-	d.forgetConnections(n, e)
+	d.forgetConnections(n.view.EndpointFirewall(e))
 	if commitErr := <-done; commitErr != nil {
 		d.owe(store.DeleteEndpoint(e.ID))
 		return errors.Join(commitErr, err)
@@ -218,13 +218,12 @@ func (d *Driver) unpublish(ctx context.Context, n network, e store.Endpoint) err
 	return err
 }
 
-// forgetConnections removes the connections of e from the host's table, behind
-// the reply.
-func (d *Driver) forgetConnections(n network, e store.Endpoint) {
-	gone := n.view.EndpointFirewall(e)
+// forgetConnections removes the tracked connections that stale makes so, behind
+// the reply. An endpoint that lives on is passed without its addresses.
+func (d *Driver) forgetConnections(stale nat.Endpoint) {
 	d.work.later(func(ctx context.Context) {
-		if err := d.opts.Connections.Forget(ctx, gone); err != nil {
-			d.log.WithField("endpoint", e.ID).Warn(err)
+		if err := d.opts.Connections.Forget(ctx, stale); err != nil {
+			d.log.WithField("endpoint", stale.ID).Warn(err)
 		}
 	})
 }

@@ -41,7 +41,7 @@ func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want
 		return errors.Join(err, d.reserveAgain(ctx, old))
 	}
 	d.update(e)
-	d.forgetConnections(n, e)
+	d.forgetConnections(portsOnly(n, e))
 	return nil
 }
 
@@ -61,7 +61,7 @@ func (d *Driver) Unpublish(ctx context.Context, networkID, endpointID string) er
 	done := d.commit(store.PutEndpoint(e))
 	err = d.unpublish(ctx, n, gone)
 	d.update(e)
-	d.forgetConnections(n, gone)
+	d.forgetConnections(portsOnly(n, gone))
 	if commitErr := <-done; commitErr != nil {
 		d.owe(store.PutEndpoint(e))
 		return errors.Join(commitErr, err)
@@ -113,6 +113,13 @@ func (d *Driver) reserveAgain(ctx context.Context, e store.Endpoint) error {
 	}
 	_, err := d.opts.Ports.Reserve(context.WithoutCancel(ctx), e.ID, requests)
 	return err
+}
+
+// portsOnly returns the ports of e without its addresses.
+func portsOnly(n network, e store.Endpoint) nat.Endpoint {
+	out := n.view.EndpointFirewall(e)
+	out.IPv4, out.IPv6 = netip.Addr{}, netip.Addr{}
+	return out
 }
 
 // heldBy returns the host's ports that are e's.

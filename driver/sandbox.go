@@ -68,6 +68,9 @@ func (d *Driver) Leave(ctx context.Context, networkID, endpointID string) error 
 	}
 	published := len(e.Published) > 0
 	err = d.unpublish(ctx, n, e)
+	if published {
+		d.forgetConnections(portsOnly(n, e))
+	}
 	e.Sandbox, e.Requested, e.Published = "", nil, nil
 	d.update(e)
 	if !published {
