@@ -1,0 +1,177 @@
+package lab
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A state is what a host holds, as sets of lines by kind, so that two can be
+// compared and their difference read.
+type state map[string][]string
+
+// settleTime is how long a host may take to come back to its former state:
+// part 2 of the test plan says 5 s.
+const settleTime = 5 * time.Second
+
+// Baseline remembers the host's state. Before that it makes and removes a
+// network of each driver with a container, since some of what they set up
+// stays for good: sysctls, firewall chains, the module-like parts of dockerd.
+func (h *Host) Baseline(t testing.TB, drivers ...string) {
+	t.Helper()
+	for _, d := range drivers {
+		h.Docker(t, "network", "create", "-d", d, "warm")
+		h.Docker(t, "run", "--rm", "--network", "warm", "-p", "127.0.0.1:1:1", Image, "/bin/busybox", "true")
+		h.Docker(t, "network", "rm", "warm")
+	}
+	var err error
+	for range 20 { // until nothing changes any more
+		last := h.before
+		if h.before, err = h.state(); err != nil {
+			t.Fatal(err)
+		}
+		if last != nil && difference(last, h.before) == "" {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatal("the host does not come to rest")
+}
+
+// Clean removes every container and network of the host's engines, and then
+// checks that nothing is left: every link, address, route, rule, process,
+// sandbox, connection and record is as it was at Baseline.
+func (h *Host) Clean(t testing.TB) {
+	t.Helper()
+	for _, e := range h.engines {
+		if e.daemon == nil {
+			continue
+		}
+		if err := e.removeAll(); err != nil {
+			t.Error(err)
+		}
+	}
+	h.CheckBaseline(t)
+}
+
+// CheckBaseline checks that the host is as it was at Baseline, or comes to be
+// so in a few seconds.
+func (h *Host) CheckBaseline(t testing.TB) {
+	t.Helper()
+	var diff string
+	for deadline := time.Now().Add(settleTime); ; time.Sleep(100 * time.Millisecond) {
+		now, err := h.state()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if diff = difference(h.before, now); diff == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+	}
+	t.Errorf("%s: left behind (+) or lost (-) %v after all was removed:\n%s", h.Name, settleTime, diff)
+	h.before, _ = h.state() // the next test answers for itself only
+}
+
+// removeAll removes what tests made: all containers and custom networks.
+func (d *Dockerd) removeAll() error {
+	ids, err := d.Try("ps", "--all", "--quiet")
+	if err != nil {
+		return err
+	}
+	if ids != "" {
+		if _, err := d.Try(append([]string{"rm", "--force", "--volumes"}, strings.Fields(ids)...)...); err != nil {
+			return err
+		}
+	}
+	if ids, err = d.Try("network", "ls", "--quiet", "--filter", "type=custom"); err != nil || ids == "" {
+		return err
+	}
+	_, err = d.Try(append([]string{"network", "rm"}, strings.Fields(ids)...)...)
+	return err
+}
+
+// state reads what the host holds.
+func (h *Host) state() (state, error) {
+	// One shell for all of it: entering the namespaces is what costs time.
+	// Connections count only if they are to or from a test's subnet: 10.99.0.0/16
+	// and fd99::/16 are fairway's, in all tests.
+	out, err := h.try("sh", "-c", `
+		echo "== link"; ip -o link | sed 's/^[0-9]*: //; s/ state [A-Z]*//; s/link-netns[id]* [^ ]*//; s/@if[0-9]*//'
+		echo "== address"; ip -o addr | sed 's/^[0-9]*: //; s/ *valid_lft.*//; /inet6 fe80/d; s/tentative//'
+		echo "== route"; { ip route show table all; ip -6 route show table all; } |
+			sed '/fe80::/d; /ff00::/d; /anycast/d; s/linkdown//; s/  */ /g; s/ *$//'
+		for t in iptables ip6tables; do
+			echo "== $t"; $t-save 2>/dev/null | sed '/^#/d; s/\[[0-9:]*\]//'
+		done
+		echo "== nft"; nft list tables 2>/dev/null
+		echo "== sandbox"; ls /run/docker*/netns /run/netns 2>/dev/null | grep -v -e '^$' -e ':$' -e '^default$'
+		echo "== process"; ps -eo comm= | grep -v -E '^(ps|sh|grep|sed|probe|nsenter|docker|ls|cut|sort)$' | sort
+		echo "== connection"; conntrack -L 2>/dev/null | grep -E '=(10\.99\.|fd99:)' | sed 's/^\([a-z]* *[0-9]*\) [0-9]* */\1 /'
+		conntrack -L -f ipv6 2>/dev/null | grep 'fd99:'
+		true`)
+	if err != nil {
+		return nil, err
+	}
+	s, kind := state{}, ""
+	for line := range strings.Lines(out) {
+		line = strings.TrimSpace(line)
+		if k, ok := strings.CutPrefix(line, "== "); ok {
+			kind = k
+		} else if line != "" {
+			s[kind] = append(s[kind], line)
+		}
+	}
+	if h.fairway != nil {
+		for _, what := range []string{"endpoints", "networks", "ports"} {
+			rows, err := h.Listed(what)
+			if err != nil {
+				return nil, err
+			}
+			for _, r := range rows {
+				s["fairway "+what] = append(s["fairway "+what], fmt.Sprint(r))
+			}
+		}
+	}
+	return s, nil
+}
+
+// difference lists what is only in now (+) and only in before (-), as
+// multisets, by kind.
+func difference(before, now state) string {
+	kinds := map[string]bool{}
+	for k := range before {
+		kinds[k] = true
+	}
+	for k := range now {
+		kinds[k] = true
+	}
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(kinds)) {
+		count := map[string]int{}
+		for _, l := range now[k] {
+			count[l]++
+		}
+		for _, l := range before[k] {
+			count[l]--
+		}
+		lines := slices.Collect(maps.Keys(count))
+		sort.Strings(lines)
+		for _, l := range lines {
+			switch n := count[l]; {
+			case n > 0:
+				out = append(out, "  + "+k+": "+l)
+			case n < 0:
+				out = append(out, "  - "+k+": "+l)
+			}
+		}
+	}
+	return strings.Join(out, "\n")
+}

@@ -1,0 +1,77 @@
+//go:build e2e
+
+// Package e2e proves fairway on real engines: what a user would type, and what
+// a neighbour on the network would see. Package lab makes the hosts.
+//
+// A test named TestX/ENGINE runs on the host of that engine which all such
+// tests share, one at a time; tests that restart, kill or upgrade have hosts
+// of their own. Where a test runs the same assertion on Docker's built-in
+// bridge, the driver's name is the next level: TestX/ENGINE/bridge.
+package e2e
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"fairway/test/e2e/lab"
+)
+
+// Names of the engines, as test/engines has them.
+const (
+	oldest = "20.10"
+	middle = "26.1"
+	newest = "sid"
+)
+
+// world is what all tests of this binary share.
+var world struct {
+	tools *lab.Tools
+	lan   *lab.LAN
+
+	mu    sync.Mutex
+	hosts map[string]*shared
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run(m *testing.M) (code int, err error) {
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	if world.tools, err = lab.Prepare(ctx, oldest, middle, newest); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, world.tools.Close()) }()
+	if world.lan, err = lab.NewLAN(world.tools); err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, world.lan.Close()) }()
+	done := make(chan struct{})
+	go func() { // an interrupt ends the hosts, and with them the tests
+		select {
+		case <-ctx.Done():
+			time.Sleep(time.Second)
+			_ = errors.Join(closeShared(), world.lan.Close(), world.tools.Close())
+			os.Exit(130)
+		case <-done:
+		}
+	}()
+	code = m.Run()
+	close(done)
+	return code, closeShared()
+}

@@ -1,0 +1,70 @@
+// Command probe is the end-to-end tests' hand inside a network namespace: it
+// answers on ports, asks others' ports and says whom it saw, and it is the
+// first process of a host that the tests make. It is static, so that it runs
+// in a container that holds nothing else.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usage = `usage: probe COMMAND ...
+
+  serve [tcp|udp]:PORT ...   answer every line with "NAME CLIENT-ADDRESS LINE"; until told to end
+  sleep                      nothing, until told to end
+  ask PROTO ADDRESS [FROM]   send one line, print the answer; exit 1 if there is none within 1 s
+  talk ADDRESS SECONDS       one TCP connection, a line each 20 ms; print how many answers came
+                             and the longest wait for one; exit 1 if the connection broke
+  hold PROTO ADDRESS         take a port as a host's process does, print "held", until told to end
+  exec PIDFILE COMMAND ...   write the process id down and become COMMAND
+  init DIR OPTION ...        become a host: see init.go
+`
+
+func main() {
+	if len(os.Args) < 2 {
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+	commands := map[string]func([]string) error{
+		"serve": serve, "sleep": sleep, "ask": ask, "talk": talk, "hold": hold, "exec": execute, "init": initHost,
+	}
+	run, ok := commands[os.Args[1]]
+	if !ok {
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+	if err := run(os.Args[2:]); err != nil {
+		fmt.Fprintln(os.Stderr, "probe:", err)
+		os.Exit(1)
+	}
+}
+
+// untilTold waits for the signal that docker stop sends. As process 1 of a
+// container nothing ends it otherwise.
+func untilTold() {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT)
+	<-c
+}
+
+func sleep([]string) error {
+	untilTold()
+	return nil
+}
+
+func execute(args []string) error {
+	if len(args) < 2 {
+		return fmt.Errorf("exec: want PIDFILE COMMAND")
+	}
+	if err := os.WriteFile(args[0], fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
+		return err
+	}
+	path, err := lookPath(args[1])
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(path, args[1:], os.Environ())
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func lookPath(name string) (string, error) { return exec.LookPath(name) }
+
+// serve answers on each PROTO:PORT, in both families.
+func serve(args []string) error {
+	name, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	for _, a := range args {
+		proto, port, ok := strings.Cut(a, ":")
+		if !ok {
+			return fmt.Errorf("serve %s: want PROTO:PORT", a)
+		}
+		switch proto {
+		case "tcp":
+			l, err := net.Listen("tcp", ":"+port)
+			if err != nil {
+				return err
+			}
+			go serveTCP(l, name)
+		case "udp":
+			// One socket per family: a wildcard one of both families answers
+			// from an address of the kernel's choice.
+			for _, network := range []string{"udp4", "udp6"} {
+				c, err := net.ListenPacket(network, ":"+port)
+				if err != nil {
+					continue // the family is not there
+				}
+				go serveUDP(c, name)
+			}
+		default:
+			return fmt.Errorf("serve %s: want tcp or udp", a)
+		}
+	}
+	untilTold()
+	return nil
+}
+
+func serveTCP(l net.Listener, name string) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			from := hostOf(c.RemoteAddr())
+			for s := bufio.NewScanner(c); s.Scan(); {
+				if _, err := fmt.Fprintf(c, "%s %s %s\n", name, from, s.Text()); err != nil {
+					return
+				}
+			}
+		}()
+	}
+}
+
+func serveUDP(c net.PacketConn, name string) {
+	buf := make([]byte, 2048)
+	for {
+		n, from, err := c.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		fmt.Fprintf(writerTo{c, from}, "%s %s %s", name, hostOf(from), buf[:n])
+	}
+}
+
+type writerTo struct {
+	net.PacketConn
+	to net.Addr
+}
+
+func (w writerTo) Write(b []byte) (int, error) { return w.WriteTo(b, w.to) }
+
+func hostOf(a net.Addr) string {
+	h, _, _ := net.SplitHostPort(a.String())
+	return h
+}
+
+// ask sends one line and prints the answer. An UDP question is repeated, as a
+// datagram may be lost while an address is resolved.
+func ask(args []string) error {
+	if len(args) < 2 {
+		return fmt.Errorf("ask: want PROTO ADDRESS [FROM]")
+	}
+	d := net.Dialer{Timeout: time.Second}
+	if len(args) > 2 {
+		var err error
+		if d.LocalAddr, err = localAddr(args[0], args[2]); err != nil {
+			return err
+		}
+	}
+	c, err := d.Dial(args[0], args[1])
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	tries := 1
+	if strings.HasPrefix(args[0], "udp") {
+		tries = 3
+	}
+	for range tries {
+		if _, err = fmt.Fprintln(c, "hello"); err != nil {
+			return err
+		}
+		if err = c.SetReadDeadline(time.Now().Add(time.Second / time.Duration(tries))); err != nil {
+			return err
+		}
+		var line string
+		if line, err = bufio.NewReader(c).ReadString('\n'); err == nil {
+			fmt.Print(line)
+			return nil
+		}
+	}
+	return err
+}
+
+func localAddr(proto, host string) (net.Addr, error) {
+	if strings.HasPrefix(proto, "udp") {
+		return net.ResolveUDPAddr(proto, net.JoinHostPort(host, "0"))
+	}
+	return net.ResolveTCPAddr(proto, net.JoinHostPort(host, "0"))
+}
+
+// talk keeps one TCP connection busy for some seconds.
+func talk(args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("talk: want ADDRESS SECONDS")
+	}
+	seconds, err := strconv.ParseFloat(args[1], 64)
+	if err != nil {
+		return err
+	}
+	c, err := net.DialTimeout("tcp", args[0], time.Second)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	fmt.Println("connected")
+	in := bufio.NewReader(c)
+	answers, longest := 0, time.Duration(0)
+	for end := time.Now().Add(time.Duration(seconds * float64(time.Second))); time.Now().Before(end); {
+		start := time.Now()
+		if err = c.SetDeadline(start.Add(5 * time.Second)); err != nil {
+			return err
+		}
+		if _, err = fmt.Fprintln(c, "hello"); err != nil {
+			return fmt.Errorf("after %d answers: %w", answers, err)
+		}
+		if _, err = in.ReadString('\n'); err != nil {
+			return fmt.Errorf("after %d answers: %w", answers, err)
+		}
+		answers++
+		longest = max(longest, time.Since(start))
+		time.Sleep(20 * time.Millisecond)
+	}
+	fmt.Printf("%d answers, longest wait %d ms\n", answers, longest.Milliseconds())
+	return nil
+}
+
+// hold takes a port and does nothing with it.
+func hold(args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("hold: want PROTO ADDRESS")
+	}
+	var err error
+	if strings.HasPrefix(args[0], "udp") {
+		_, err = new(net.ListenConfig).ListenPacket(context.Background(), args[0], args[1])
+	} else {
+		_, err = net.Listen(args[0], args[1])
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Println("held")
+	untilTold()
+	return nil
+}
