@@ -93,17 +93,26 @@ func (d *Driver) takeOver(ctx context.Context, n network, e store.Endpoint) erro
 			return fmt.Errorf("address %s: belongs to endpoint %s", c.ip, old.ID)
 		}
 		d.log.WithField("endpoint", old.ID).WithField("address", c.ip).Warn("stale endpoint removed: its address was given to another")
-		h, err := d.lock.take(ctx, step{"endpoint " + old.ID, exclusive})
-		if err != nil {
-			return err
-		}
-		err = d.removeEndpoint(ctx, n, old)
-		h.release()
-		if err != nil {
+		if err := d.removeStale(ctx, n, old); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// removeStale removes an endpoint during a call for another one. The caller
+// holds the world shared.
+func (d *Driver) removeStale(ctx context.Context, n network, e store.Endpoint) error {
+	h, err := d.lock.alone(ctx, "endpoint "+e.ID)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	e, ok := d.endpoint(e.ID)
+	if !ok {
+		return nil
+	}
+	return d.removeEndpoint(ctx, n, e)
 }
 
 // attached reports whether e is in a sandbox that lives.

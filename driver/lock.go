@@ -65,15 +65,28 @@ func (l *locks) take(ctx context.Context, steps ...step) (h held, err error) {
 	}
 	h = append(h, func() { l.world.Release(1) })
 	for _, s := range steps {
-		k := l.use(s.key)
-		if err := k.sem.Acquire(ctx, s.weight); err != nil {
-			l.unuse(s.key)
+		more, err := l.one(ctx, s)
+		if err != nil {
 			h.release()
-			return nil, fmt.Errorf("another call for %s is under way: %w", s.key, err)
+			return nil, err
 		}
-		h = append(h, func() { k.sem.Release(s.weight); l.unuse(s.key) })
+		h = append(h, more...)
 	}
 	return h, nil
+}
+
+// alone locks a key, for a caller that shares the world already.
+func (l *locks) alone(ctx context.Context, key string) (held, error) {
+	return l.one(ctx, step{key, exclusive})
+}
+
+func (l *locks) one(ctx context.Context, s step) (held, error) {
+	k := l.use(s.key)
+	if err := k.sem.Acquire(ctx, s.weight); err != nil {
+		l.unuse(s.key)
+		return nil, fmt.Errorf("another call for %s is under way: %w", s.key, err)
+	}
+	return held{func() { k.sem.Release(s.weight); l.unuse(s.key) }}, nil
 }
 
 // everything locks the world alone.

@@ -94,6 +94,9 @@ func (d *Driver) reserve(ctx context.Context, n network, e store.Endpoint) ([]st
 		}
 	}
 	ports, err := d.opts.Ports.Reserve(ctx, e.ID, requests)
+	if errors.Is(err, nat.ErrAllocated) && d.evictStale(ctx, e, requests) {
+		ports, err = d.opts.Ports.Reserve(ctx, e.ID, requests)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +106,35 @@ func (d *Driver) reserve(ctx context.Context, n network, e store.Endpoint) ([]st
 		}
 	}
 	return out, nil
+}
+
+// evictStale removes stale endpoints that hold a port which e requests, as an
+// engine that was killed leaves them behind. It reports whether there were any.
+func (d *Driver) evictStale(ctx context.Context, e store.Endpoint, requests []nat.Request) (evicted bool) {
+	for _, o := range d.Endpoints() {
+		n, ok := d.network(o.Network)
+		if !ok || o.ID == e.ID || !holdsAny(o, requests) || d.attached(ctx, n, o) {
+			continue
+		}
+		d.log.WithField("endpoint", o.ID).Warn("stale endpoint removed: another one publishes its port")
+		if err := d.removeStale(ctx, n, o); err != nil {
+			d.log.WithField("endpoint", o.ID).Error(err)
+			continue
+		}
+		evicted = true
+	}
+	return evicted
+}
+
+func holdsAny(e store.Endpoint, requests []nat.Request) bool {
+	for _, h := range heldBy(e) {
+		for _, r := range requests {
+			if h.Proto == r.Proto && h.Port >= r.First && h.Port <= max(r.First, r.Last) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // reserveAgain gives the owner back the ports that its record says.
