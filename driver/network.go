@@ -192,11 +192,7 @@ func (d *Driver) makeNetwork(ctx context.Context, n network) error {
 	if err := d.opts.Kernel.Apply(ctx, n.view.Links()); err != nil {
 		return err
 	}
-	err := d.opts.Firewall.Apply(ctx, nat.State{Networks: []nat.Network{n.view.Firewall()}})
-	if err != nil {
-		return errors.Join(err, d.unmakeNetwork(context.WithoutCancel(ctx), n, nil))
-	}
-	return nil
+	return d.opts.Firewall.Apply(ctx, nat.State{Networks: []nat.Network{n.view.Firewall()}})
 }
 
 // forwarding turns on what the network needs to reach other links.
@@ -306,12 +302,11 @@ func (d *Driver) carryOut(ctx context.Context, changes, withdraw []store.Change,
 	if err == nil && commitErr == nil {
 		return nil
 	}
-	ctx = context.WithoutCancel(ctx)
-	if err == nil {
-		err = errors.Join(commitErr, undo(ctx))
+	if undoErr := undo(context.WithoutCancel(ctx)); undoErr != nil {
+		d.log.Error(undoErr) // what is left behind is found by Reconcile
 	}
 	if <-d.commit(withdraw...) != nil {
 		d.owe(withdraw...)
 	}
-	return err
+	return errors.Join(err, commitErr)
 }
