@@ -1,0 +1,133 @@
+package admin
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strconv"
+
+	"fairway/store"
+)
+
+// Records is what the API shows. Each method returns a copy.
+type Records interface {
+	Networks() []store.Network
+	Endpoints() []store.Endpoint
+}
+
+// networks returns r's networks by name, those without one last.
+func networks(r Records) Networks {
+	members := map[string]int{}
+	for _, e := range r.Endpoints() {
+		members[e.Network]++
+	}
+	reply := Networks{Version: Version, Networks: []Network{}}
+	for _, n := range r.Networks() {
+		view := Network{
+			ID: n.ID, Name: n.Name, Engine: n.Engine, Mode: n.Mode, Link: n.Link, MTU: n.MTU,
+			Internal: n.Internal, Options: orEmpty(n.Options), Subnets: []Subnet{},
+			Endpoints: members[n.ID], Created: n.Created,
+		}
+		for _, s := range n.Subnets {
+			view.Subnets = append(view.Subnets, Subnet{Subnet: s.Prefix, Gateway: s.Gateway})
+		}
+		reply.Networks = append(reply.Networks, view)
+	}
+	slices.SortFunc(reply.Networks, func(a, b Network) int {
+		return cmp.Or(named(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
+	return reply
+}
+
+// endpoints returns r's endpoints by network, container and address.
+func endpoints(r Records) Endpoints {
+	names := networkNames(r)
+	reply := Endpoints{Version: Version, Endpoints: []Endpoint{}}
+	for _, e := range r.Endpoints() {
+		reply.Endpoints = append(reply.Endpoints, Endpoint{
+			ID: e.ID, Network: e.Network, NetworkName: names[e.Network],
+			Container: e.Container, ContainerID: e.ContainerID,
+			IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC, Link: e.HostLink,
+			Sandbox: e.Sandbox, Joined: e.Sandbox != "",
+			Options: orEmpty(e.Options), Created: e.Created,
+		})
+	}
+	slices.SortFunc(reply.Endpoints, func(a, b Endpoint) int {
+		return cmp.Or(
+			named(a.NetworkName, b.NetworkName), cmp.Compare(a.Network, b.Network),
+			named(a.Container, b.Container), a.IPv4.Addr().Compare(b.IPv4.Addr()), cmp.Compare(a.ID, b.ID))
+	})
+	return reply
+}
+
+// ports returns what r's endpoints publish, by port.
+func ports(r Records) Ports {
+	names := networkNames(r)
+	reply := Ports{Version: Version, Ports: []Port{}}
+	for _, e := range r.Endpoints() {
+		for _, p := range e.Published {
+			reply.Ports = append(reply.Ports, Port{
+				Protocol: protocol(p.Proto), HostIP: hostIP(p), HostPort: p.HostPort, IP: p.IP, Port: p.Port,
+				Container: e.Container, ContainerID: e.ContainerID, Endpoint: e.ID,
+				Network: e.Network, NetworkName: names[e.Network],
+			})
+		}
+	}
+	slices.SortFunc(reply.Ports, func(a, b Port) int {
+		return cmp.Or(
+			cmp.Compare(a.HostPort, b.HostPort), cmp.Compare(a.Protocol, b.Protocol),
+			a.HostIP.Compare(b.HostIP), cmp.Compare(a.Endpoint, b.Endpoint))
+	})
+	return reply
+}
+
+func networkNames(r Records) map[string]string {
+	names := map[string]string{}
+	for _, n := range r.Networks() {
+		names[n.ID] = n.Name
+	}
+	return names
+}
+
+// hostIP is p's address on the host: where it is every one, that of its family.
+func hostIP(p store.PortBinding) netip.Addr {
+	switch {
+	case p.HostIP.IsValid():
+		return p.HostIP
+	case p.IP.Is6():
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}
+
+func protocol(number uint8) string {
+	switch number {
+	case 6:
+		return "tcp"
+	case 17:
+		return "udp"
+	case 132:
+		return "sctp"
+	}
+	return strconv.Itoa(int(number))
+}
+
+// named orders by name; what has none comes last.
+func named(a, b string) int {
+	switch {
+	case a == b:
+		return 0
+	case a == "":
+		return 1
+	case b == "":
+		return -1
+	}
+	return cmp.Compare(a, b)
+}
+
+func orEmpty(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
+}

@@ -1,0 +1,92 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// Options are what a Server needs.
+type Options struct {
+	Records Records
+	// Ready is closed once the records are restored; until then they are not shown.
+	Ready <-chan struct{}
+	Build Build
+	Log   logrus.FieldLogger
+}
+
+// A Server serves the operators' API.
+type Server struct {
+	Options
+	mux *http.ServeMux
+}
+
+// New returns a server that Serve starts.
+func New(o Options) *Server {
+	s := &Server{Options: o, mux: http.NewServeMux()}
+	s.mux.HandleFunc("GET /v1/networks", s.whenReady(func() any { return networks(s.Records) }))
+	s.mux.HandleFunc("GET /v1/endpoints", s.whenReady(func() any { return endpoints(s.Records) }))
+	s.mux.HandleFunc("GET /v1/ports", s.whenReady(func() any { return ports(s.Records) }))
+	s.mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, Daemon{Version: Version, Daemon: s.Build})
+	})
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusNotFound, failure{Version, "no such call: this daemon may be older than the command"})
+	})
+	return s
+}
+
+// ServeHTTP answers one request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// Serve answers on l until ctx ends, then lets the calls under way finish and
+// returns nil. It closes l.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	h := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	served := make(chan error, 1)
+	go func() { served <- h.Serve(l) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if h.Shutdown(stop) != nil {
+		_ = h.Close()
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func (s *Server) whenReady(view func() any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case <-s.Ready:
+			reply(w, http.StatusOK, view())
+		default:
+			w.Header().Set("Retry-After", "1")
+			reply(w, http.StatusServiceUnavailable, failure{Version, "the daemon is still restoring its networks: try again"})
+		}
+	}
+}
+
+func reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // a client that is gone gets no reply
+}

@@ -1,0 +1,98 @@
+package admin
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Version is the version of the API, in every reply's top object.
+const Version = 1
+
+// Networks is the reply to GET /v1/networks.
+type Networks struct {
+	Version  int       `json:"version"`
+	Networks []Network `json:"networks"`
+}
+
+// Endpoints is the reply to GET /v1/endpoints.
+type Endpoints struct {
+	Version   int        `json:"version"`
+	Endpoints []Endpoint `json:"endpoints"`
+}
+
+// Ports is the reply to GET /v1/ports.
+type Ports struct {
+	Version int    `json:"version"`
+	Ports   []Port `json:"ports"`
+}
+
+// Daemon is the reply to GET /v1/version.
+type Daemon struct {
+	Version int   `json:"version"`
+	Daemon  Build `json:"daemon"`
+}
+
+// Build says what a binary was built from.
+type Build struct {
+	Version  string `json:"version"`            // of fairway, e.g. "1.0.0"
+	Revision string `json:"revision,omitempty"` // git commit; "+dirty" if the tree had changes
+	Go       string `json:"go"`                 // e.g. "go1.26.0"
+}
+
+// A Network is a network as operators see it.
+type Network struct {
+	ID        string            `json:"id"`
+	Name      string            `json:"name,omitempty"` // absent until Docker was asked
+	Engine    string            `json:"engine,omitempty"`
+	Mode      string            `json:"mode"`
+	Link      string            `json:"link,omitempty"`
+	MTU       int               `json:"mtu,omitempty"` // bytes
+	Internal  bool              `json:"internal"`
+	Subnets   []Subnet          `json:"subnets"`
+	Options   map[string]string `json:"options"` // as given
+	Endpoints int               `json:"endpoints"`
+	Created   time.Time         `json:"created"`
+}
+
+// A Subnet is a pool of a network.
+type Subnet struct {
+	Subnet  netip.Prefix `json:"subnet"`
+	Gateway netip.Addr   `json:"gateway"` // "" if none
+}
+
+// An Endpoint is a container's attachment to a network.
+type Endpoint struct {
+	ID          string            `json:"id"`
+	Network     string            `json:"network"`
+	NetworkName string            `json:"network_name,omitempty"`
+	Container   string            `json:"container,omitempty"` // its name; absent until Docker was asked
+	ContainerID string            `json:"container_id,omitempty"`
+	IPv4        netip.Prefix      `json:"ipv4"` // "" if none
+	IPv6        netip.Prefix      `json:"ipv6"`
+	MAC         string            `json:"mac"`
+	Link        string            `json:"link"` // its end on the host
+	Sandbox     string            `json:"sandbox,omitempty"`
+	Joined      bool              `json:"joined"`
+	Options     map[string]string `json:"options"`
+	Created     time.Time         `json:"created"`
+}
+
+// A Port is a published port.
+type Port struct {
+	Protocol    string     `json:"protocol"` // "tcp", "udp", "sctp"
+	HostIP      netip.Addr `json:"host_ip"`  // unspecified: every address of the family
+	HostPort    uint16     `json:"host_port"`
+	IP          netip.Addr `json:"ip"` // the container's
+	Port        uint16     `json:"port"`
+	Container   string     `json:"container,omitempty"`
+	ContainerID string     `json:"container_id,omitempty"`
+	Endpoint    string     `json:"endpoint"`
+	Network     string     `json:"network"`
+	NetworkName string     `json:"network_name,omitempty"`
+}
+
+// failure is every reply that isn't 200.
+type failure struct {
+	Version int    `json:"version"`
+	Error   string `json:"error"`
+}

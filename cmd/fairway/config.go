@@ -1,0 +1,196 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
+)
+
+// defaultAdminSocket is where the daemon listens for operators, and where
+// their commands look for it.
+const defaultAdminSocket = "/run/fairway/admin.sock"
+
+// A config is what the daemon is told by flags, environment and file. Each
+// setting is a flag; see settings.go for where else it may come from.
+type config struct {
+	Socket       string // Docker's plugin protocol
+	AdminSocket  string // the operators' API
+	StateDir     string
+	Firewall     string // "auto" or "iptables"
+	IPForward    bool   // turn forwarding on where it is off
+	DockerSocket string // "" leaves Docker's API alone
+	LogLevel     string // a level of logrus
+	LogFormat    string // "text" or "json"
+	DefaultPools []addressPool
+}
+
+// An addressPool is what IPAM takes subnets from when none is asked for.
+type addressPool struct {
+	Base netip.Prefix // masked
+	Size int          // prefix length of each subnet
+}
+
+// flags declares the settings, and their defaults, in fs.
+func (c *config) flags(fs *pflag.FlagSet) {
+	*c = config{
+		Socket: "/run/docker/plugins/fairway.sock", AdminSocket: defaultAdminSocket,
+		StateDir: "/var/lib/fairway", Firewall: "auto", IPForward: true,
+		DockerSocket: "/var/run/docker.sock", LogLevel: "info", LogFormat: "text",
+	}
+	fs.SortFlags = false
+	fs.Var(&pathValue{p: &c.Socket, most: maxSocketPath}, "socket", "`path` of the socket for Docker")
+	fs.Var(&pathValue{p: &c.AdminSocket, most: maxSocketPath}, "admin-socket", "`path` of the socket for the other commands")
+	fs.Var(&pathValue{p: &c.StateDir}, "state-dir", "`directory` of the durable records")
+	fs.Var(&choice{p: &c.Firewall, allowed: []string{"auto", "iptables"}}, "firewall", "who filters and translates: auto or iptables")
+	fs.Var(&boolValue{&c.IPForward}, "ip-forward", "turn IP forwarding on where it is off")
+	fs.Lookup("ip-forward").NoOptDefVal = "true"
+	fs.Var(&pathValue{p: &c.DockerSocket, most: maxSocketPath, empty: true}, "docker-socket",
+		"`path` of Docker's API, for containers' names and forgotten endpoints; \"\": do without")
+	fs.Var(&poolsValue{p: &c.DefaultPools}, "default-address-pool",
+		"`base=CIDR,size=N`: take subnets of length N from here when none is asked for (repeatable)")
+	fs.Var(&choice{p: &c.LogLevel, allowed: logLevels()}, "log-level", "least `level` that is logged: error, warning, info, debug or trace")
+	fs.Var(&choice{p: &c.LogFormat, allowed: []string{"text", "json"}}, "log-format", "text or json")
+}
+
+func logLevels() []string {
+	var names []string
+	for l := logrus.ErrorLevel; l <= logrus.TraceLevel; l++ {
+		names = append(names, l.String())
+	}
+	return names
+}
+
+// maxSocketPath is the longest path in bytes that fits a sockaddr_un with its
+// final NUL. See unix(7).
+const maxSocketPath = 107
+
+// The types of values. Set's errors say what is wanted; the caller says where
+// the value came from.
+type (
+	pathValue struct {
+		p     *string
+		most  int  // bytes; 0: no limit
+		empty bool // "" is allowed
+	}
+	choice struct {
+		p       *string
+		allowed []string
+	}
+	boolValue  struct{ p *bool }
+	poolsValue struct {
+		p   *[]addressPool
+		set bool // the default is gone
+	}
+)
+
+func (v *pathValue) Set(s string) error {
+	switch {
+	case s == "" && v.empty:
+	case !filepath.IsAbs(s) || strings.ContainsRune(s, 0):
+		return errors.New("want an absolute path")
+	case v.most > 0 && len(s) > v.most:
+		return fmt.Errorf("want a path of at most %d bytes", v.most)
+	default:
+		s = filepath.Clean(s)
+	}
+	*v.p = s
+	return nil
+}
+
+func (v *pathValue) String() string { return *v.p }
+func (v *pathValue) Type() string   { return "path" }
+
+func (v *choice) Set(s string) error {
+	if !slices.Contains(v.allowed, s) {
+		if s == "nftables" {
+			return fmt.Errorf("not built yet; want %s", oneOf(v.allowed))
+		}
+		return fmt.Errorf("want %s", oneOf(v.allowed))
+	}
+	*v.p = s
+	return nil
+}
+
+func (v *choice) String() string { return *v.p }
+func (v *choice) Type() string   { return "name" }
+
+// oneOf lists words as "a, b or c".
+func oneOf(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+func (v *boolValue) Set(s string) error {
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return errors.New("want true or false")
+	}
+	*v.p = b
+	return nil
+}
+
+func (v *boolValue) String() string   { return strconv.FormatBool(*v.p) }
+func (v *boolValue) Type() string     { return "bool" }
+func (v *boolValue) IsBoolFlag() bool { return true }
+
+// Set adds one pool; several may be separated by blanks.
+func (v *poolsValue) Set(s string) error {
+	var pools []addressPool
+	for _, word := range strings.Fields(s) {
+		p, err := parsePool(word)
+		if err != nil {
+			return err
+		}
+		pools = append(pools, p)
+	}
+	if !v.set {
+		*v.p, v.set = nil, true
+	}
+	*v.p = append(*v.p, pools...)
+	return nil
+}
+
+func (v *poolsValue) String() string {
+	if v.p == nil {
+		return ""
+	}
+	words := make([]string, len(*v.p))
+	for i, p := range *v.p {
+		words[i] = fmt.Sprintf("base=%s,size=%d", p.Base, p.Size)
+	}
+	return strings.Join(words, " ")
+}
+
+func (v *poolsValue) Type() string { return "pool" }
+
+// parsePool reads dockerd's form of a pool, base=CIDR,size=N.
+func parsePool(s string) (p addressPool, err error) {
+	wanted := errors.New("want base=CIDR,size=N, e.g. base=172.30.0.0/16,size=24")
+	given := map[string]string{}
+	for _, part := range strings.Split(s, ",") {
+		key, value, ok := strings.Cut(part, "=")
+		if _, twice := given[key]; !ok || twice || key != "base" && key != "size" {
+			return p, wanted
+		}
+		given[key] = value
+	}
+	base, err := netip.ParsePrefix(given["base"])
+	if err != nil || base.Addr().Is4In6() {
+		return p, wanted
+	}
+	size, err := strconv.Atoi(given["size"])
+	if err != nil {
+		return p, wanted
+	}
+	if base = base.Masked(); size < base.Bits() || size > base.Addr().BitLen() {
+		return p, fmt.Errorf("size=%d: want %d to %d for %s", size, base.Bits(), base.Addr().BitLen(), base)
+	}
+	return addressPool{Base: base, Size: size}, nil
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"fairway/admin"
+	"fairway/plugin"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+)
+
+// parts are what the daemon is made of, each by its own package. See compose.
+type parts struct {
+	networks  plugin.Networks
+	addresses plugin.Addresses
+	records   admin.Records
+	// peerEngine names the engine behind a connection; nil: nobody knows.
+	peerEngine func(net.Conn) string
+	// restore makes the kernel equal to the records. Nothing that needs records
+	// is served before it is done.
+	restore func(context.Context) error
+	// tasks run beside the servers from when the restore is done until their
+	// context ends. One that fails stops the daemon.
+	tasks []task
+	// status sums up in one line what is running, for systemctl status; may be nil.
+	status func() string
+	// close frees what compose opened, last.
+	close func() error
+}
+
+// A task runs until its context ends.
+type task struct {
+	name string
+	run  func(context.Context) error
+}
+
+// A daemon is the whole of `fairway daemon`.
+type daemon struct {
+	config  config
+	build   admin.Build
+	log     logrus.FieldLogger
+	compose func(context.Context, config, logrus.FieldLogger) (parts, error)
+}
+
+// Run opens the sockets, composes the daemon and serves until ctx ends. What it
+// opened is closed and what it started has ended when it returns.
+func (d *daemon) Run(ctx context.Context) (err error) {
+	s, err := openSockets(d.config, d.log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	p, err := d.compose(ctx, d.config, d.log)
+	if err != nil {
+		return err
+	}
+	if p.close != nil {
+		defer func() { err = errors.Join(err, p.close()) }()
+	}
+	return d.serve(ctx, s, p)
+}
+
+// serve runs every task of the daemon under one group: the first that fails
+// ends them all.
+func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
+	ready := make(chan struct{})
+	requests := plugin.New(plugin.Options{
+		Networks: p.networks, Addresses: p.addresses,
+		Ready: ready, PeerEngine: p.peerEngine, Log: d.log,
+	})
+	operators := admin.New(admin.Options{Records: p.records, Ready: ready, Build: d.build, Log: d.log})
+
+	g, ctx := errgroup.WithContext(ctx)
+	start := func(t task) {
+		g.Go(func() error {
+			if err := t.run(ctx); err != nil && !(errors.Is(err, context.Canceled) && ctx.Err() != nil) {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			return nil
+		})
+	}
+	start(task{"serve " + s.plugin.Addr().String(), func(ctx context.Context) error { return requests.Serve(ctx, s.plugin) }})
+	start(task{"serve " + s.admin.Addr().String(), func(ctx context.Context) error { return operators.Serve(ctx, s.admin) }})
+	start(task{"watchdog", func(ctx context.Context) error { return watchdog(ctx, d.log) }})
+	start(task{"stop", func(ctx context.Context) error {
+		<-ctx.Done()
+		notify(d.log, sd.SdNotifyStopping)
+		return nil
+	}})
+	start(task{"restore", func(ctx context.Context) error {
+		notify(d.log, "STATUS=restoring networks")
+		if err := p.restore(ctx); err != nil {
+			return err
+		}
+		close(ready)
+		d.log.WithField("version", d.build.Version).Info("ready")
+		notify(d.log, sd.SdNotifyReady+"\nSTATUS="+d.status(p))
+		for _, t := range p.tasks {
+			start(t)
+		}
+		return nil
+	}})
+	return g.Wait()
+}
+
+func (d *daemon) status(p parts) string {
+	if p.status == nil {
+		return "fairway " + d.build.Version
+	}
+	return fmt.Sprintf("fairway %s: %s", d.build.Version, p.status())
+}

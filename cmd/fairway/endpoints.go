@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"fairway/admin"
+
+	"github.com/spf13/cobra"
+)
+
+func newEndpointsCommand() *cobra.Command {
+	var v view
+	cmd := &cobra.Command{
+		Use:     "endpoints",
+		Aliases: []string{"endpoint"},
+		Short:   "List the containers' attachments to networks",
+		Long: `List the endpoints: each is one container's attachment to one network.
+
+CONTAINER is its name; "-" until the daemon has asked Docker. LINK is the
+endpoint's end on the host, e.g. for tcpdump.`,
+		Example: `  sudo fairway endpoints
+  sudo fairway endpoints --json | jq '.endpoints[] | select(.container == "web")'
+  sudo tcpdump -i $(sudo fairway endpoints --format '{{.Container}} {{.Link}}' | awk '$1 == "web" {print $2}')`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return v.list(cmd, func(ctx context.Context, c *admin.Client) (listing, error) {
+				reply, err := c.Endpoints(ctx)
+				return v.endpoints(reply), err
+			})
+		},
+	}
+	v.flags(cmd, "print IDs only")
+	return cmd
+}
+
+func (v *view) endpoints(reply admin.Endpoints) listing {
+	l := listing{
+		reply:  reply,
+		header: []string{"ENDPOINT", "NETWORK", "CONTAINER", "ADDRESS", "MAC", "LINK"},
+	}
+	for _, e := range reply.Endpoints {
+		network := e.NetworkName
+		if network == "" {
+			network = v.id(e.Network)
+		}
+		var addresses []string
+		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+			if p.IsValid() {
+				addresses = append(addresses, p.Addr().String())
+			}
+		}
+		l.items = append(l.items, e)
+		l.names = append(l.names, v.id(e.ID))
+		l.rows = append(l.rows, []string{
+			v.id(e.ID), network, e.Container, strings.Join(addresses, ","), e.MAC, e.Link,
+		})
+	}
+	return l
+}

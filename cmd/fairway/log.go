@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/sirupsen/logrus"
+)
+
+// newLog returns a log on w. For the journal, lines carry their priority and
+// not the time, which it stamps itself. See sd-daemon(3).
+func newLog(w io.Writer, cfg config, journal bool) *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(w)
+	if level, err := logrus.ParseLevel(cfg.LogLevel); err == nil {
+		log.SetLevel(level)
+	}
+	switch {
+	case cfg.LogFormat == "json":
+		log.SetFormatter(&logrus.JSONFormatter{DisableTimestamp: journal})
+	default:
+		log.SetFormatter(&logrus.TextFormatter{
+			DisableColors: true, FullTimestamp: true, DisableTimestamp: journal,
+			TimestampFormat: "2006-01-02T15:04:05.000Z07:00",
+		})
+	}
+	if journal {
+		log.SetFormatter(journalFormatter{log.Formatter})
+	}
+	return log
+}
+
+// journalFormatter puts the syslog priority before each line.
+type journalFormatter struct{ logrus.Formatter }
+
+func (f journalFormatter) Format(e *logrus.Entry) ([]byte, error) {
+	line, err := f.Formatter.Format(e)
+	if err != nil {
+		return nil, err
+	}
+	return append(fmt.Appendf(nil, "<%d>", priority(e.Level)), line...), nil
+}
+
+func priority(l logrus.Level) int {
+	switch l {
+	case logrus.PanicLevel, logrus.FatalLevel:
+		return 2
+	case logrus.ErrorLevel:
+		return 3
+	case logrus.WarnLevel:
+		return 4
+	case logrus.InfoLevel:
+		return 6
+	}
+	return 7
+}

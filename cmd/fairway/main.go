@@ -1,0 +1,30 @@
+// Command fairway is Docker's network and IPAM driver, and the operator's
+// commands for it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+)
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(stderr, "fairway: "+printable(err.Error()))
+		if h := hint(err); h != "" {
+			fmt.Fprintln(stderr, "hint: "+h)
+		}
+	}
+	return exitCode(err)
+}

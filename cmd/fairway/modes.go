@@ -1,0 +1,19 @@
+package main
+
+import (
+	"context"
+
+	"fairway/bridge"
+	"fairway/driver"
+	"fairway/store"
+)
+
+// modes are the ways to build networks, by the value of the option mode.
+func modes(instance string, host bridge.Host) map[string]driver.Mode {
+	return map[string]driver.Mode{
+		"bridge": {
+			Settle: func(ctx context.Context, n *store.Network) error { return bridge.Settle(ctx, host, n) },
+			View:   func(n store.Network) (driver.View, error) { return bridge.New(instance, n) },
+		},
+	}
+}

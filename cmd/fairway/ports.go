@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"fairway/admin"
+
+	"github.com/spf13/cobra"
+)
+
+func newPortsCommand() *cobra.Command {
+	var v view
+	cmd := &cobra.Command{
+		Use:     "ports",
+		Aliases: []string{"port"},
+		Short:   "List the published ports",
+		Long: `List the ports that fairway publishes; docker ps can't show another driver's.
+
+HOST is the address on the host, "*" for all of them; TARGET is what answers.
+Ports in a row are shown as a range. Ports of a network with publish_by=docker
+are Docker's: docker ps shows those.`,
+		Example: `  sudo fairway ports
+  sudo fairway ports -q
+  sudo fairway ports --json | jq '.ports[] | select(.host_port == 8080)'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return v.list(cmd, func(ctx context.Context, c *admin.Client) (listing, error) {
+				reply, err := c.Ports(ctx)
+				return v.ports(reply), err
+			})
+		},
+	}
+	v.flags(cmd, "print HOST:PORT/PROTO only")
+	return cmd
+}
+
+func (v *view) ports(reply admin.Ports) listing {
+	l := listing{
+		reply:  reply,
+		header: []string{"HOST", "PROTO", "PUBLISHED", "CONTAINER", "TARGET"},
+	}
+	for _, p := range reply.Ports {
+		l.items = append(l.items, p)
+		l.names = append(l.names, fmt.Sprintf("%s/%s", netip.AddrPortFrom(p.HostIP, p.HostPort), p.Protocol))
+	}
+	for _, r := range ranges(reply.Ports) {
+		container := r.first.Container
+		if container == "" {
+			container = v.id(r.first.Endpoint)
+		}
+		l.rows = append(l.rows, []string{
+			r.host(), r.first.Protocol, r.published(), container, r.target(),
+		})
+	}
+	return l
+}
+
+// A portRange is ports in a row that lead to ports in a row of one container.
+type portRange struct {
+	first admin.Port
+	n     uint16 // how many more
+}
+
+// ranges joins ports that are in a row. They are sorted by their number, so
+// that a range may have others between its own.
+func ranges(ports []admin.Port) []*portRange {
+	var all []*portRange
+	open := map[admin.Port]*portRange{} // by the port that would come next
+	for _, p := range ports {
+		next := p
+		next.HostPort++
+		next.Port++
+		r, ok := open[p]
+		if ok {
+			delete(open, p)
+			r.n++
+		} else {
+			r = &portRange{first: p}
+			all = append(all, r)
+		}
+		if next.HostPort != 0 && next.Port != 0 {
+			open[next] = r
+		}
+	}
+	return all
+}
+
+func (r portRange) host() string {
+	if r.first.HostIP.IsUnspecified() {
+		return "*"
+	}
+	return r.first.HostIP.String()
+}
+
+func (r portRange) published() string { return span(r.first.HostPort, r.n) }
+
+func (r portRange) target() string {
+	if r.n == 0 {
+		return netip.AddrPortFrom(r.first.IP, r.first.Port).String()
+	}
+	if r.first.IP.Is6() {
+		return fmt.Sprintf("[%s]:%s", r.first.IP, span(r.first.Port, r.n))
+	}
+	return fmt.Sprintf("%s:%s", r.first.IP, span(r.first.Port, r.n))
+}
+
+func span(first, more uint16) string {
+	if more == 0 {
+		return strconv.Itoa(int(first))
+	}
+	return fmt.Sprintf("%d-%d", first, first+more)
+}
