@@ -1,0 +1,98 @@
+package iptables
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"fairway/nat"
+)
+
+// around is what is on the host besides fairway's networks and matters to
+// them.
+type around struct {
+	// foreign are bridges of others' containers and virtual machines, but for
+	// those with the names that Docker gives.
+	foreign []string
+	// lookalikes are links with a name like Docker's bridges that are none.
+	lookalikes []string
+	// uplinks are bridges that lead to the outside: a default route goes by
+	// them, or a port of them is no end of a container or virtual machine.
+	uplinks map[string]bool
+}
+
+// looksLikeDockers reports whether a link has a name that Docker gives to its
+// bridges.
+func looksLikeDockers(name string) bool {
+	return name == "docker0" || name == "docker_gwbridge" || strings.HasPrefix(name, "br-")
+}
+
+// lookAround reads the host's links and default routes. Bridges of ours are not
+// foreign.
+func lookAround(ours map[string]bool) (around, error) {
+	links, err := netlink.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return around{}, fmt.Errorf("iptables: list links: %w", err)
+	}
+	gateways := map[int]bool{}
+	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			if family == unix.AF_INET6 {
+				continue // a kernel without IPv6
+			}
+			return around{}, fmt.Errorf("iptables: list routes: %w", err)
+		}
+		for _, r := range routes {
+			if r.Dst != nil {
+				if ones, _ := r.Dst.Mask.Size(); ones != 0 {
+					continue
+				}
+			}
+			if r.Type != unix.RTN_UNICAST {
+				continue
+			}
+			gateways[r.LinkIndex] = true
+			for _, hop := range r.MultiPath {
+				gateways[hop.LinkIndex] = true
+			}
+		}
+	}
+	return sortOut(links, gateways, ours), nil
+}
+
+// sortOut says what each link is to us.
+func sortOut(links []netlink.Link, gateways map[int]bool, ours map[string]bool) around {
+	a := around{uplinks: map[string]bool{}}
+	outward := map[int]bool{} // index of a bridge with a port to the outside
+	for _, l := range links {
+		if m := l.Attrs().MasterIndex; m != 0 && l.Type() != "veth" && l.Type() != "tuntap" && l.Type() != "tun" {
+			outward[m] = true
+		}
+	}
+	for _, l := range links {
+		name := l.Attrs().Name
+		if nat.CheckLink(name) != nil {
+			continue // no rule can name it
+		}
+		isBridge := l.Type() == "bridge"
+		uplink := isBridge && (gateways[l.Attrs().Index] || outward[l.Attrs().Index])
+		if uplink {
+			a.uplinks[name] = true
+		}
+		switch {
+		case ours[name]:
+		case looksLikeDockers(name) && (!isBridge || uplink):
+			a.lookalikes = append(a.lookalikes, name)
+		case isBridge && !uplink && !looksLikeDockers(name):
+			a.foreign = append(a.foreign, name)
+		}
+	}
+	slices.Sort(a.foreign)
+	slices.Sort(a.lookalikes)
+	return a
+}

@@ -1,0 +1,290 @@
+package iptables
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+
+	goiptables "github.com/coreos/go-iptables/iptables"
+	"github.com/sirupsen/logrus"
+
+	"fairway/nat"
+)
+
+// Options make a Firewall.
+type Options struct {
+	Instance string             // of the store: marks the rules that are ours
+	Log      logrus.FieldLogger // nil: silent
+	Step     func(string)       // told of every change before it is made; may be nil
+}
+
+// A Firewall holds what it was last told in the kernel's iptables. Its methods
+// may be called concurrently; they change the kernel one after the other.
+type Firewall struct {
+	opts   Options
+	run    runner
+	around func(ours map[string]bool) (around, error)
+	no6    error         // why there is no IPv6
+	busy   chan struct{} // holds a token while the fields below are used
+
+	networks  map[string]nat.Network // what was applied, by ID
+	endpoints map[string]nat.Endpoint
+	known     bool // the kernel was made equal to that at least once
+}
+
+var instanceName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`) //nolint:gochecknoglobals // a constant
+
+// New returns a Firewall that has applied nothing yet: Reconcile takes over
+// what an earlier one left. Without ip6tables, or IPv6 in the kernel, only
+// networks without IPv6 can be applied.
+func New(_ context.Context, opts Options) (*Firewall, error) {
+	if !instanceName.MatchString(opts.Instance) {
+		return nil, fmt.Errorf("iptables: instance %q: want at most 64 of A-Z a-z 0-9 _ . -", opts.Instance)
+	}
+	for _, program := range []string{"iptables-save", "iptables-restore"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return nil, fmt.Errorf("iptables: %w", err)
+		}
+	}
+	if opts.Log == nil {
+		l := logrus.New()
+		l.SetOutput(io.Discard)
+		opts.Log = l
+	}
+	if opts.Step == nil {
+		opts.Step = func(string) {}
+	}
+	return newFirewall(opts, programs{}, lookAround, lacks6()), nil
+}
+
+func newFirewall(opts Options, run runner, look func(map[string]bool) (around, error), no6 error) *Firewall {
+	return &Firewall{
+		opts: opts, run: run, around: look, no6: no6, busy: make(chan struct{}, 1),
+		networks: map[string]nat.Network{}, endpoints: map[string]nat.Endpoint{},
+	}
+}
+
+// lacks6 says why IPv6 can't be filtered, nil if it can.
+func lacks6() error {
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
+		return errors.New("the kernel has no IPv6")
+	}
+	for _, program := range []string{"ip6tables-save", "ip6tables-restore"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Apply puts networks and endpoints into the kernel, in the place of those with
+// the same ID. It may be repeated. If it fails, the kernel holds what it held
+// before. An endpoint without ports costs nothing, one with ports a run of
+// iptables-restore per family.
+func (f *Firewall) Apply(ctx context.Context, put nat.State) error {
+	if err := put.Check(); err != nil {
+		return err
+	}
+	if err := f.check6(put); err != nil {
+		return err
+	}
+	d := delta{networks: map[string]*nat.Network{}, endpoints: map[string]*nat.Endpoint{}}
+	for _, n := range put.Networks {
+		d.networks[n.ID] = &n
+	}
+	for _, e := range put.Endpoints {
+		d.endpoints[e.ID] = &e
+	}
+	return f.change(ctx, d)
+}
+
+// Remove takes networks and endpoints out of the kernel, by their ID. It may be
+// repeated.
+func (f *Firewall) Remove(ctx context.Context, gone nat.State) error {
+	d := delta{networks: map[string]*nat.Network{}, endpoints: map[string]*nat.Endpoint{}}
+	for _, n := range gone.Networks {
+		d.networks[n.ID] = nil
+	}
+	for _, e := range gone.Endpoints {
+		d.endpoints[e.ID] = nil
+	}
+	return f.change(ctx, d)
+}
+
+func (f *Firewall) change(ctx context.Context, d delta) error {
+	if err := f.lock(ctx); err != nil {
+		return err
+	}
+	defer f.unlock()
+	undo := f.swap(d)
+	err := f.move(ctx, undo, d)
+	if err != nil {
+		f.swap(undo)
+		if _, again := f.equalize(context.WithoutCancel(ctx), f.state()); again != nil {
+			f.known = false
+			return errors.Join(err, again)
+		}
+	}
+	return err
+}
+
+// move takes the kernel from what it held before, as far as that differed, to
+// what d wants: by the endpoints' rules alone, or, if networks differ or the
+// rules aren't as they were left, by comparing all.
+func (f *Firewall) move(ctx context.Context, before, d delta) error {
+	if f.known && len(before.networks) == 0 {
+		err := f.moveEndpoints(ctx, before, d)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		f.opts.Log.WithError(err).Warn("iptables: rules were not as left, comparing all")
+	}
+	_, err := f.equalize(ctx, f.state())
+	return err
+}
+
+// Reconcile makes all that is ours in the kernel equal to want, whoever changed
+// it, and says what was different. It writes nothing if nothing was.
+func (f *Firewall) Reconcile(ctx context.Context, want nat.State) ([]nat.Repair, error) {
+	if err := want.Check(); err != nil {
+		return nil, err
+	}
+	if err := f.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer f.unlock()
+	repairs, err := f.equalize(ctx, want)
+	if err == nil {
+		f.remember(want)
+	}
+	return repairs, errors.Join(err, f.check6(want))
+}
+
+// check6 refuses what needs IPv6 where there is none.
+func (f *Firewall) check6(s nat.State) error {
+	if f.no6 == nil {
+		return nil
+	}
+	for _, n := range s.Networks {
+		if slices.ContainsFunc(n.Families, nat.Family.Is6) {
+			return fmt.Errorf("iptables: network %s: IPv6: %w", n.ID, f.no6)
+		}
+	}
+	return nil
+}
+
+// equalize compares the kernel with want in both families and repairs it.
+func (f *Firewall) equalize(ctx context.Context, want nat.State) ([]nat.Repair, error) {
+	ours := map[string]bool{}
+	for _, n := range want.Networks {
+		ours[n.Link] = true
+	}
+	a, err := f.around(ours)
+	if err != nil {
+		return nil, err
+	}
+	var repairs []nat.Repair
+	for _, v6 := range f.families() {
+		out, err := f.run.run(ctx, "", program(v6, "save"))
+		if err != nil {
+			return repairs, err
+		}
+		have, err := parseSave(out)
+		if err != nil {
+			return repairs, err
+		}
+		p := compare(have, render(want, v6, f.opts.Instance, a), f.opts.Instance)
+		if err := f.restore(ctx, v6, p.text()); err != nil {
+			return repairs, err
+		}
+		for _, r := range p.found {
+			repairs = append(repairs, nat.Repair{What: familyName(v6) + " " + r.What})
+		}
+	}
+	f.known = true
+	return repairs, nil
+}
+
+// moveEndpoints changes the rules of the endpoints that differ.
+func (f *Firewall) moveEndpoints(ctx context.Context, before, after delta) error {
+	for _, v6 := range f.families() {
+		if err := f.restore(ctx, v6, endpointChange(before, after, v6, f.opts.Instance)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restore runs iptables-restore: each table is changed whole or not at all.
+func (f *Firewall) restore(ctx context.Context, v6 bool, script string) error {
+	if script == "" {
+		return nil
+	}
+	f.opts.Step("iptables.restore " + familyName(v6))
+	_, err := f.run.run(ctx, script, program(v6, "restore"), "--noflush", "--wait", lockWait)
+	return err
+}
+
+// GuardForward makes DROP the policy of FORWARD in a family, as Docker does
+// when it turns forwarding on: what neither enters nor leaves by one of our
+// bridges is not forwarded for its sake.
+func (f *Firewall) GuardForward(ctx context.Context, v6 bool) error {
+	if err := f.lock(ctx); err != nil {
+		return err
+	}
+	defer f.unlock()
+	proto := goiptables.ProtocolIPv4
+	if v6 {
+		if f.no6 != nil {
+			return nil // and nothing that could be forwarded
+		}
+		proto = goiptables.ProtocolIPv6
+	}
+	t, err := goiptables.New(goiptables.IPFamily(proto), goiptables.Timeout(20))
+	if err != nil {
+		return fmt.Errorf("iptables: %w", err)
+	}
+	f.opts.Step("iptables.policy " + familyName(v6))
+	if err := t.ChangePolicy("filter", "FORWARD", "DROP"); err != nil {
+		return fmt.Errorf("iptables: policy of FORWARD: %w", err)
+	}
+	return nil
+}
+
+// Close ends the use of f. Its rules stay.
+func (f *Firewall) Close() error { return nil }
+
+func (f *Firewall) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("iptables: %w", err)
+	}
+	select {
+	case f.busy <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("iptables: wait for another change: %w", ctx.Err())
+	}
+}
+
+func (f *Firewall) unlock() { <-f.busy }
+
+func (f *Firewall) families() []bool {
+	if f.no6 != nil {
+		return []bool{false}
+	}
+	return []bool{false, true}
+}
+
+func familyName(v6 bool) string {
+	if v6 {
+		return "ip6"
+	}
+	return "ip"
+}
+
+func program(v6 bool, what string) string { return familyName(v6) + "tables-" + what }

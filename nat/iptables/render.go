@@ -1,0 +1,284 @@
+package iptables
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"fairway/nat"
+)
+
+// The chains. Those that end in a dash are there once per bridge.
+const (
+	chainRaw     = "FAIRWAY-RAW"
+	chainDNAT    = "FAIRWAY-DNAT"
+	chainSNAT    = "FAIRWAY-SNAT"
+	chainForward = "FAIRWAY-FORWARD"
+	chainAccept  = "FAIRWAY-ACCEPT"
+	chainOut     = "FAIRWAY-OUT"
+	chainBridges = "FAIRWAY-BRIDGES"
+	chainFrom    = "FAIRWAY-FROM"
+	chainTo      = "FAIRWAY-TO"
+	chainIn      = "FAIRWAY-IN-"
+	chainPub     = "FAIRWAY-PUB-" // chain names have at most 28 characters, links 15
+
+	chainPrefix = "FAIRWAY-"
+)
+
+// pass are the packets that need no further leave: replies, and what a
+// published port's translation let in.
+const pass = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT"
+
+// A renderer turns a state into the rules of one family. It touches nothing.
+type renderer struct {
+	v6       bool
+	instance string
+	around   around
+	links    []bridge
+}
+
+// A bridge is a link with the networks on it, one or, on a bridge that was
+// there before, several.
+type bridge struct {
+	link string
+	nets []network
+	// shared: also other packets go through it than those of its networks, so
+	// that every rule must name the subnet.
+	shared bool
+}
+
+// A network is what one family of a nat.Network says.
+type network struct {
+	nat.Network
+	nat.Family
+}
+
+// render returns what the kernel must hold in one family for state.
+func render(state nat.State, v6 bool, instance string, a around) ruleset {
+	r := renderer{v6: v6, instance: instance, around: a, links: bridges(state, v6, a)}
+	endpoints := endpointRules(state, v6, instance)
+	if len(r.links) == 0 && len(endpoints) == 0 {
+		return ruleset{}
+	}
+	out := ruleset{hooks: r.hooks()}
+	add := func(table, name string, rules ...rule) {
+		rules = append(rules, endpoints[chainKey{table, name}]...)
+		delete(endpoints, chainKey{table, name})
+		slices.SortStableFunc(rules, func(a, b rule) int { return cmp.Compare(a.rank, b.rank) })
+		out.chains = append(out.chains, chain{table, name, rules})
+	}
+	if !v6 {
+		add("raw", chainRaw, r.raw()...)
+	}
+	add("nat", chainDNAT)
+	add("nat", chainSNAT, r.snat()...)
+	if r.needsBridges() {
+		add("filter", chainBridges, r.bridges()...)
+	}
+	for _, b := range r.links {
+		if b.routed() || endpoints[chainKey{"filter", chainPub + b.link}] != nil {
+			add("filter", chainPub+b.link, r.rule(1, "-j DROP"))
+		}
+		if b.entered() {
+			add("filter", chainIn+b.link, r.in(b)...)
+		}
+	}
+	add("filter", chainOut, r.out()...)
+	add("filter", chainForward, r.forward()...)
+	add("filter", chainFrom, r.other("-i")...)
+	add("filter", chainTo, r.other("-o")...)
+	add("filter", chainAccept, r.accept()...)
+	for k := range endpoints { // of a network that is not in the state
+		add(k.table, k.name)
+	}
+	return out
+}
+
+type chainKey struct{ table, name string }
+
+// bridges groups the networks of a family by their link, sorted by it.
+func bridges(state nat.State, v6 bool, a around) (out []bridge) {
+	byLink := map[string][]network{}
+	for _, n := range state.Networks {
+		for _, f := range n.Families {
+			if f.Is6() == v6 {
+				byLink[n.Link] = append(byLink[n.Link], network{n, f})
+			}
+		}
+	}
+	for l, nets := range byLink {
+		slices.SortFunc(nets, func(a, b network) int { return cmp.Compare(a.ID, b.ID) })
+		out = append(out, bridge{link: l, nets: nets, shared: len(nets) > 1 || a.uplinks[l]})
+	}
+	slices.SortFunc(out, func(a, b bridge) int { return cmp.Compare(a.link, b.link) })
+	return out
+}
+
+// entered reports whether anything may come into b from another link.
+func (b bridge) entered() bool {
+	return slices.ContainsFunc(b.nets, func(n network) bool { return !n.Internal })
+}
+
+func (b bridge) routed() bool {
+	return slices.ContainsFunc(b.nets, func(n network) bool { return !n.Internal && n.Mode == nat.Routed })
+}
+
+// src and dst are the match for a network's subnet, where its link says it
+// not all.
+func (b bridge) src(n network) string { return b.qualify("-s ", n) }
+func (b bridge) dst(n network) string { return b.qualify("-d ", n) }
+
+func (b bridge) qualify(flag string, n network) string {
+	if !b.shared {
+		return ""
+	}
+	return flag + n.Subnet.Masked().String() + " "
+}
+
+// rule returns a rule with our comment.
+func (r renderer) rule(rank int, format string, args ...any) rule {
+	return rule{rank, r.comment() + fmt.Sprintf(format, args...)}
+}
+
+func (r renderer) comment() string { return commentOf(r.instance, "") }
+
+// list gives the rules of a chain their order.
+func list(texts ...rule) []rule {
+	for i := range texts {
+		texts[i].rank = i
+	}
+	return texts
+}
+
+// commentOf returns the match that marks a rule as the instance's, and what it
+// is for.
+func commentOf(instance, id string) string {
+	mark := "fairway:" + instance
+	if id != "" {
+		mark += ":" + id[:min(len(id), 12)]
+	}
+	return `-m comment --comment "` + mark + `" `
+}
+
+func (r renderer) hooks() []hook {
+	c := r.comment()
+	prerouting, output := "-m addrtype --dst-type LOCAL ! -d 127.0.0.0/8", "-m addrtype --dst-type LOCAL"
+	if r.v6 {
+		// A link-local client can't be answered by the container; ::1 can't leave the host.
+		prerouting, output = "-m addrtype --dst-type LOCAL ! -s fe80::/10", "-m addrtype --dst-type LOCAL ! -d ::1"
+	}
+	hooks := []hook{
+		{"nat", "PREROUTING", c + prerouting + " -j " + chainDNAT, anywhere, false},
+		{"nat", "OUTPUT", c + output + " -j " + chainDNAT, anywhere, false},
+		{"nat", "POSTROUTING", c + "-j " + chainSNAT, beforeMasquerade, false},
+		{"filter", "FORWARD", c + "-j " + chainForward, first, false},
+		{"filter", "FORWARD", c + "-j " + chainAccept, anywhere, false},
+		{"filter", "DOCKER-USER", c + "-j " + chainAccept, lastButReturn, true},
+	}
+	if !r.v6 {
+		hooks = append(hooks, hook{"raw", "PREROUTING", c + "-j " + chainRaw, anywhere, false})
+	}
+	return hooks
+}
+
+// snat: a client that the container would answer by another way than the
+// packet came gets the bridge's address; all others keep their own, also
+// containers of other networks. What leaves a network otherwise is masqueraded.
+func (r renderer) snat() (rules []rule) {
+	for _, b := range r.links {
+		for _, n := range b.nets {
+			into := fmt.Sprintf("-d %s -o %s -m conntrack --ctstate DNAT", n.Subnet.Masked(), b.link)
+			if !r.v6 {
+				rules = append(rules, r.rule(0, "-s 127.0.0.0/8 %s -j MASQUERADE", into))
+			}
+			rules = append(rules,
+				r.rule(0, "-s %s %s -j MASQUERADE", n.Subnet.Masked(), into),
+				r.rule(0, "%s -j ACCEPT", into))
+		}
+	}
+	for _, b := range r.links {
+		for _, n := range b.nets {
+			if !n.Masquerade || n.Internal {
+				continue
+			}
+			as := "MASQUERADE"
+			if n.SNAT.IsValid() {
+				as = "SNAT --to-source " + n.SNAT.String()
+			}
+			rules = append(rules, r.rule(0, "-s %s ! -o %s -j %s", n.Subnet.Masked(), b.link, as))
+		}
+	}
+	return list(rules...)
+}
+
+// raw: route_localnet is set on the bridges so that the host reaches published
+// ports over 127.0.0.1; it would let containers reach the host's own.
+func (r renderer) raw() (rules []rule) {
+	for _, b := range r.links {
+		rules = append(rules,
+			r.rule(0, "-i %s -d 127.0.0.0/8 -j DROP", b.link),
+			r.rule(0, "-i %s -s 127.0.0.0/8 -j DROP", b.link))
+	}
+	return rules
+}
+
+// endpointRules returns the rules of all endpoints by chain. They all have
+// rank 0 or 1, so that one is added or removed by itself.
+func endpointRules(state nat.State, v6 bool, instance string) map[chainKey][]rule {
+	out := map[chainKey][]rule{}
+	for _, e := range state.Endpoints {
+		for _, cr := range endpointRulesOf(&e, v6, instance) {
+			out[cr.chainKey] = append(out[cr.chainKey], cr.rule)
+		}
+	}
+	for k := range out {
+		slices.SortFunc(out[k], func(a, b rule) int {
+			return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.text, b.text))
+		})
+	}
+	return out
+}
+
+type chainRule struct {
+	chainKey
+	rule
+}
+
+// endpointRulesOf returns the rules of one endpoint in a family; none for nil.
+func endpointRulesOf(e *nat.Endpoint, v6 bool, instance string) (out []chainRule) {
+	if e == nil {
+		return nil
+	}
+	c := commentOf(instance, e.ID)
+	seen := map[string]bool{}
+	add := func(table, name string, rank int, format string, args ...any) {
+		text := c + fmt.Sprintf(format, args...)
+		if !seen[name+text] {
+			seen[name+text] = true
+			out = append(out, chainRule{chainKey{table, name}, rule{rank, text}})
+		}
+	}
+	for _, p := range e.Ports {
+		if p.Target.Is6() != v6 {
+			continue
+		}
+		proto := nat.ProtoName(p.Proto)
+		if p.HostPort == 0 { // a routed family
+			add("filter", chainPub+e.Link, 0, "-d %s -p %s -m %s --dport %d -j RETURN", p.Target, proto, proto, p.TargetPort)
+			continue
+		}
+		to := netip.AddrPortFrom(p.Target, p.TargetPort)
+		host := p.Host()
+		if host.IsUnspecified() {
+			add("nat", chainDNAT, 1, "-p %s -m %s --dport %d -j DNAT --to-destination %s", proto, proto, p.HostPort, to)
+			continue
+		}
+		add("nat", chainDNAT, 0, "-d %s -p %s -m %s --dport %d -j DNAT --to-destination %s", host, proto, proto, p.HostPort, to)
+		if host.IsLoopback() && !v6 {
+			// Somebody else may have set route_localnet on an uplink.
+			add("raw", chainRaw, 0, "-d %s ! -i lo -p %s -m %s --dport %d -j DROP", host, proto, proto, p.HostPort)
+		}
+	}
+	return out
+}

@@ -1,0 +1,205 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrAllocated is why a host port can't be taken: another endpoint or a
+// process of the host has it. The words are Docker's.
+var ErrAllocated = errors.New("port is already allocated")
+
+// A Request is for one port of the host.
+type Request struct {
+	Proto   uint8        // IP protocol number: 6 tcp, 17 udp, 132 sctp
+	HostIPs []netip.Addr // the same port is taken on each; 0.0.0.0 and :: for all of a family
+	// First to Last: the first free one is taken. 0: an ephemeral port, out of
+	// net.ipv4.ip_local_port_range less ip_local_reserved_ports. Last may be 0
+	// for just First.
+	First, Last uint16
+}
+
+// A Held port is a port of the host on one of its addresses.
+type Held struct {
+	Owner  string
+	Proto  uint8
+	HostIP netip.Addr
+	Port   uint16
+	// Err is why no socket holds the port although it is the owner's; nil for
+	// sctp, which has none.
+	Err error
+}
+
+// Ports are the host's ports that are taken for endpoints. Each is held by a
+// socket that is bound and doesn't listen, so that no other process gets it
+// (KERNEL.md 1.5), without a goroutine or a buffer. They are let go when the
+// process ends: Restore takes them again.
+type Ports struct {
+	step func(string)
+
+	mu     sync.Mutex
+	owners map[string][]*hold
+}
+
+// A hold is a port on one address.
+type hold struct {
+	key
+	fd  int   // -1: no socket
+	err error // why not
+}
+
+type key struct {
+	proto uint8
+	ip    netip.Addr
+	port  uint16
+}
+
+// NewPorts returns an empty set of ports. Step is told of every change before
+// it is made; it may be nil.
+func NewPorts(step func(string)) *Ports {
+	if step == nil {
+		step = func(string) {}
+	}
+	return &Ports{step: step, owners: map[string][]*hold{}}
+}
+
+// Reserve takes a port for every request, or none at all, and returns them in
+// the order of the requests. What the owner held before and requests again it
+// keeps; what it doesn't request any more is free afterwards. If it fails, the
+// owner has what it had before. The same requests get the same ports.
+//
+// A port that is taken is ErrAllocated; an address that is not the host's is
+// unix.EADDRNOTAVAIL.
+func (p *Ports) Reserve(ctx context.Context, owner string, want []Request) ([]uint16, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := checkRequests(want); err != nil {
+		return nil, err
+	}
+	p.step("ports.reserve")
+	r := newReservation(p, owner, want)
+	if err := r.run(ctx); err != nil {
+		r.undo()
+		return nil, err
+	}
+	r.finish()
+	return r.ports, nil
+}
+
+func checkRequests(want []Request) error {
+	for _, w := range want {
+		if ProtoName(w.Proto) == "" {
+			return fmt.Errorf("ports: protocol %d: want tcp, udp or sctp", w.Proto)
+		}
+		if len(w.HostIPs) == 0 || slices.ContainsFunc(w.HostIPs, func(a netip.Addr) bool { return !a.IsValid() }) {
+			return fmt.Errorf("ports: port %d: no host address", w.First)
+		}
+		if w.Last != 0 && w.Last < w.First {
+			return fmt.Errorf("ports: range %d-%d: ends before it begins", w.First, w.Last)
+		}
+	}
+	return nil
+}
+
+// Restore takes ports again that the owner had before a restart. Those that
+// somebody else took meanwhile are in the error, one line each; they stay the
+// owner's, since packets from outside are translated before a socket sees them.
+// An address need not be the host's yet.
+func (p *Ports) Restore(owner string, held []Held) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.step("ports.restore")
+	var errs []error
+	for _, h := range held {
+		k := key{h.Proto, h.HostIP.Unmap(), h.Port}
+		have := slices.ContainsFunc(p.owners[owner], func(o *hold) bool { return o.key == k && o.err == nil })
+		if have {
+			continue
+		}
+		p.owners[owner] = slices.DeleteFunc(p.owners[owner], func(o *hold) bool { return o.key == k })
+		n := &hold{key: k, fd: -1}
+		if err := p.conflict(k, nil); err != nil {
+			n.err = err
+		} else {
+			n.fd, n.err = bind(k, true)
+		}
+		if n.err != nil {
+			errs = append(errs, n.err)
+		}
+		p.owners[owner] = append(p.owners[owner], n)
+	}
+	return errors.Join(errs...)
+}
+
+// Release gives back all that the owner holds.
+func (p *Ports) Release(owner string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.owners[owner]) > 0 {
+		p.step("ports.release")
+	}
+	for _, h := range p.owners[owner] {
+		h.close()
+	}
+	delete(p.owners, owner)
+}
+
+// Held lists all that is held, by owner.
+func (p *Ports) Held() []Held {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []Held
+	for owner, holds := range p.owners {
+		for _, h := range holds {
+			out = append(out, Held{Owner: owner, Proto: h.proto, HostIP: h.ip, Port: h.port, Err: h.err})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Held) int { return strings.Compare(a.Owner, b.Owner) })
+	return out
+}
+
+// Close lets every port go.
+func (p *Ports) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, holds := range p.owners {
+		for _, h := range holds {
+			h.close()
+		}
+	}
+	clear(p.owners)
+	return nil
+}
+
+// conflict returns the error for k if an owner has it already: the table knows
+// what sockets can't say, sctp and what Restore couldn't bind. Holds in except
+// don't count.
+func (p *Ports) conflict(k key, except map[*hold]bool) error {
+	for _, holds := range p.owners {
+		for _, h := range holds {
+			if h.proto == k.proto && h.port == k.port && overlap(h.ip, k.ip) && !except[h] {
+				return bindError(k, ErrAllocated)
+			}
+		}
+	}
+	return nil
+}
+
+// overlap reports whether a socket on a and one on b want the same packets.
+func overlap(a, b netip.Addr) bool {
+	return a == b || a.Is6() == b.Is6() && (a.IsUnspecified() || b.IsUnspecified())
+}
+
+func (h *hold) close() {
+	if h.fd >= 0 {
+		_ = unix.Close(h.fd)
+		h.fd = -1
+	}
+}

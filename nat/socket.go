@@ -1,0 +1,187 @@
+package nat
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// bind returns a socket that holds k: bound, not listening. For sctp there is
+// none: this kernel may have no such sockets, and only packets matter. With
+// freebind the address need not be the host's (ip(7) IP_FREEBIND).
+//
+// A tcp socket has SO_REUSEADDR while it is bound, so that connections in
+// TIME_WAIT don't refuse it, and not afterwards, so that no other socket gets
+// in that has the option (Go's listeners do). Udp knows no TIME_WAIT, and there
+// the option alone would let two sockets share the port.
+func bind(k key, freebind bool) (fd int, err error) {
+	if k.proto == unix.IPPROTO_SCTP {
+		return -1, nil
+	}
+	if fd, err = open(k); err != nil {
+		return -1, bindError(k, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = unix.Close(fd)
+			fd, err = -1, bindError(k, err)
+		}
+	}()
+	if freebind {
+		if err = setFreebind(fd, k.ip); err != nil {
+			return fd, err
+		}
+	}
+	tcp := k.proto == unix.IPPROTO_TCP
+	if tcp {
+		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return fd, err
+		}
+	}
+	if err = unix.Bind(fd, sockaddr(k.ip, k.port)); err != nil {
+		return fd, err
+	}
+	if tcp {
+		return fd, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+	}
+	return fd, nil
+}
+
+func open(k key) (int, error) {
+	family, kind := unix.AF_INET, unix.SOCK_STREAM
+	if k.ip.Is6() {
+		family = unix.AF_INET6
+	}
+	if k.proto == unix.IPPROTO_UDP {
+		kind = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, int(k.proto))
+	if err != nil {
+		return -1, err
+	}
+	if k.ip.Is6() {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	if err == nil && k.proto == unix.IPPROTO_UDP {
+		err = dropAll(fd)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// dropAll keeps datagrams that aren't translated from filling the socket's
+// buffer: nobody reads it. See socket(7) SO_ATTACH_FILTER.
+func dropAll(fd int) error {
+	filter := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: 0}}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+}
+
+func setFreebind(fd int, ip netip.Addr) error {
+	if ip.Is6() {
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
+}
+
+func sockaddr(ip netip.Addr, port uint16) unix.Sockaddr {
+	if ip.Is6() {
+		return &unix.SockaddrInet6{Addr: ip.As16(), Port: int(port)}
+	}
+	return &unix.SockaddrInet4{Addr: ip.As4(), Port: int(port)}
+}
+
+// bindError words a refusal as Docker does.
+func bindError(k key, err error) error {
+	if errors.Is(err, unix.EADDRINUSE) {
+		err = ErrAllocated
+	}
+	return fmt.Errorf("Bind for %s:%d failed: %w", k.ip, k.port, err) //nolint:staticcheck // Docker's words
+}
+
+// freePort returns a port that is free on ip, chosen by the kernel among the
+// ephemeral ones. It is not held.
+func freePort(proto uint8, ip netip.Addr) (uint16, error) {
+	k := key{proto, ip, 0}
+	fd, err := open(k)
+	if err != nil {
+		return 0, bindError(k, err)
+	}
+	defer unix.Close(fd)
+	if err = unix.Bind(fd, sockaddr(ip, 0)); err != nil {
+		return 0, bindError(k, err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, bindError(k, err)
+	}
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return uint16(a.Port), nil
+	case *unix.SockaddrInet6:
+		return uint16(a.Port), nil
+	}
+	return 0, bindError(k, unix.EAFNOSUPPORT)
+}
+
+// ephemeralRange returns the ports that the kernel would choose from, for sctp,
+// where it can't be asked to. See Documentation/networking/ip-sysctl.rst.
+func ephemeralRange() ([]uint16, error) {
+	read := func(name string) (string, error) {
+		b, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
+		return strings.TrimSpace(string(b)), err
+	}
+	bounds, err := read("ip_local_port_range")
+	if err != nil {
+		return nil, fmt.Errorf("ports: %w", err)
+	}
+	reserved, err := read("ip_local_reserved_ports")
+	if err != nil {
+		return nil, fmt.Errorf("ports: %w", err)
+	}
+	first, last, err := parseRange(strings.Join(strings.Fields(bounds), "-"))
+	if err != nil {
+		return nil, fmt.Errorf("ports: ip_local_port_range %q: %w", bounds, err)
+	}
+	skip := map[uint16]bool{}
+	for r := range strings.SplitSeq(reserved, ",") {
+		if r == "" {
+			continue
+		}
+		a, b, err := parseRange(r)
+		if err != nil {
+			return nil, fmt.Errorf("ports: ip_local_reserved_ports %q: %w", reserved, err)
+		}
+		for p := int(a); p <= int(b); p++ {
+			skip[uint16(p)] = true
+		}
+	}
+	var out []uint16
+	for p := int(first); p <= int(last); p++ {
+		if !skip[uint16(p)] {
+			out = append(out, uint16(p))
+		}
+	}
+	return out, nil
+}
+
+func parseRange(s string) (first, last uint16, err error) {
+	a, b, ok := strings.Cut(s, "-")
+	if !ok {
+		b = a
+	}
+	f, err := strconv.ParseUint(a, 10, 16)
+	if err != nil {
+		return 0, 0, err
+	}
+	l, err := strconv.ParseUint(b, 10, 16)
+	return uint16(f), uint16(l), err
+}
