@@ -121,7 +121,7 @@ func (w *world) besideDocker(e engine, _ string) []probe {
 		probes = append(probes,
 			probe{"published by Docker, from our container", w.a1, "tcp", "192.0.2.1:8081", "d1 172.17.0.1"},
 			probe{"published by Docker, from the LAN", w.lan, "tcp", "192.0.2.1:8081", "d1 192.0.2.2"},
-			probe{"published by us, from Docker's container", w.d1, "tcp", "192.0.2.1:8080", "a1 172.17.0.2"},
+			probe{"published by us, from Docker's container", w.d1, "tcp", "192.0.2.1:8080", "a1 172.30.1.1"},
 		)
 	}
 	return probes

@@ -1,9 +1,6 @@
 package iptables
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // right reports whether a hook at index at of a chain's rules is where it
 // belongs.
@@ -11,8 +8,6 @@ func (p place) right(rules []string, at int) bool {
 	switch p {
 	case first:
 		return !slices.ContainsFunc(rules[:at], func(r string) bool { return !toDockerUser(r) })
-	case beforeMasquerade:
-		return !slices.ContainsFunc(rules[:at], isDockersMasquerade)
 	case lastButReturn:
 		rest := rules[at+1:]
 		return len(rest) == 0 || len(rest) == 1 && isReturn(rest[0])
@@ -25,10 +20,6 @@ func (p place) index(rules []string) int {
 	switch p {
 	case first:
 		return 0
-	case beforeMasquerade:
-		if i := slices.IndexFunc(rules, isDockersMasquerade); i >= 0 {
-			return i
-		}
 	case lastButReturn:
 		if n := len(rules); n > 0 && isReturn(rules[n-1]) {
 			return n - 1
@@ -40,9 +31,3 @@ func (p place) index(rules []string) int {
 func toDockerUser(text string) bool { return canonical(text) == "-j DOCKER-USER" }
 
 func isReturn(text string) bool { return canonical(text) == "-j RETURN" }
-
-// isDockersMasquerade recognizes -s SUBNET ! -o BRIDGE -j MASQUERADE.
-func isDockersMasquerade(text string) bool {
-	c := canonical(text)
-	return strings.HasPrefix(c, "! -o ") && strings.Contains(c, " -j MASQUERADE -s ")
-}

@@ -171,7 +171,7 @@ func (r renderer) hooks() []hook {
 	hooks := []hook{
 		{"nat", "PREROUTING", c + prerouting + " -j " + chainDNAT, anywhere, false},
 		{"nat", "OUTPUT", c + output + " -j " + chainDNAT, anywhere, false},
-		{"nat", "POSTROUTING", c + "-j " + chainSNAT, beforeMasquerade, false},
+		{"nat", "POSTROUTING", c + "-j " + chainSNAT, anywhere, false},
 		{"filter", "FORWARD", c + "-j " + chainForward, first, false},
 		{"filter", "FORWARD", c + "-j " + chainAccept, anywhere, false},
 		{"filter", "DOCKER-USER", c + "-j " + chainAccept, lastButReturn, true},
@@ -184,7 +184,10 @@ func (r renderer) hooks() []hook {
 
 // snat: a client that the container would answer by another way than the
 // packet came gets the bridge's address; all others keep their own, also
-// containers of other networks. What leaves a network otherwise is masqueraded.
+// containers of our other networks. What leaves a network otherwise is
+// masqueraded. Clients on Docker's bridges are left to Docker's rules, which
+// masquerade them: engine 28 drops what comes to their own address from
+// elsewhere, replies included, in its raw table (measured).
 func (r renderer) snat() (rules []rule) {
 	for _, b := range r.links {
 		for _, n := range b.nets {
@@ -194,7 +197,7 @@ func (r renderer) snat() (rules []rule) {
 			}
 			rules = append(rules,
 				r.rule(0, "-s %s %s -j MASQUERADE", n.Subnet.Masked(), into),
-				r.rule(0, "%s -j ACCEPT", into))
+				r.rule(0, "%s -j RETURN", into))
 		}
 	}
 	for _, b := range r.links {

@@ -36,9 +36,6 @@ const (
 	// anywhere; appended where it is missing, so that others (kube-proxy, say)
 	// keep their place before us: CVE-2019-9946.
 	anywhere
-	// beforeMasquerade: before Docker's masquerade rules for its bridges, which
-	// would hide the address of its containers from a published port of ours.
-	beforeMasquerade
 	// lastButReturn: after all others but a final RETURN.
 	lastButReturn
 )
