@@ -112,7 +112,9 @@ func (d *Driver) removeStale(ctx context.Context, n network, e store.Endpoint) e
 	if !ok {
 		return nil
 	}
-	return d.removeEndpoint(ctx, n, e)
+	err = d.removeEndpoint(ctx, n, e)
+	d.freeAddresses(ctx, n, e)
+	return err
 }
 
 // attached reports whether e is in a sandbox that lives.

@@ -2,6 +2,8 @@ package driver
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"time"
 
 	"fairway/store"
@@ -106,9 +108,44 @@ func (d *Driver) trust(id string) {
 func (d *Driver) discard(ctx context.Context, e store.Endpoint, why string) {
 	log := d.log.WithField("endpoint", e.ID).WithField("network", e.Network)
 	log.Warn("stale endpoint removed: " + why)
+	n, known := d.network(e.Network)
 	if err := d.DeleteEndpoint(ctx, e.Network, e.ID); err != nil {
 		log.Error(err)
 	}
+	if known {
+		d.freeAddresses(ctx, n, e)
+	}
+}
+
+// freeAddresses gives the addresses of a stale endpoint back, which Docker
+// never will.
+func (d *Driver) freeAddresses(ctx context.Context, n network, e store.Endpoint) {
+	for _, s := range n.Subnets {
+		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+			if !p.IsValid() || !s.Prefix.Contains(p.Addr()) {
+				continue
+			}
+			if err := d.opts.Pools.Free(ctx, s.Space, s.Prefix, e.Created, p.Addr()); err != nil {
+				d.log.WithField("endpoint", e.ID).Error(err)
+			}
+		}
+	}
+}
+
+// Abandoned reports whether an address belongs to an endpoint that is in no
+// living sandbox any more: the address may be given to another.
+func (d *Driver) Abandoned(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
+	for _, e := range d.Endpoints() {
+		if e.IPv4.Addr() != ip && e.IPv6.Addr() != ip || e.Sandbox == "" {
+			continue
+		}
+		n, ok := d.network(e.Network)
+		here := slices.ContainsFunc(n.Subnets, func(s store.Subnet) bool { return s.Space == space && s.Prefix == subnet })
+		if ok && here {
+			return !d.attached(ctx, n, e)
+		}
+	}
+	return false
 }
 
 // annotate notes whose the endpoint is, in its record and on its link.
