@@ -98,32 +98,32 @@ func Table(o *Options) option.Table {
 		row("mode", "bridge", "The network mode.", option.OneOf(&mode, "bridge")),
 		row("mtu", mtuRange, "MTU of the bridge and of the containers' interfaces; default: that of the link the host's default route leaves by.", option.Int(&o.MTU, 68, 65535)),
 		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", routes(&o.Routes)),
-		row("gateway", "none", "none: containers get no default route.", func(s string) error {
+		row("gateway", "none", "none: containers get no default route from the network.", func(s string) error {
 			err := option.OneOf(&none, noGateway)(s)
 			o.NoGateway = err == nil
 			return err
 		}),
 		row("snat", "an IPv4 address", "Source address of what leaves the network, instead of masquerading.", option.Addr4(&o.SNAT)),
-		row("snat6", "an IPv6 address", "Likewise for IPv6.", option.Addr6(&o.SNAT6)),
+		row("snat6", "an IPv6 address", "Source address of IPv6 packets that leave the network.", option.Addr6(&o.SNAT6)),
 		row("publish_by", "fairway or docker", "docker: Docker publishes ports over its gateway bridge, so that docker ps shows them.", option.OneOf(&o.PublishBy, byFairway, byDocker)),
 		row("antispoof", trueOrFalse, "An endpoint answers for its own addresses only; false: the port learns, as Docker's do.", option.Bool(&o.Antispoof)),
 		row(docker+"bridge.name", "the name of a link: at most 15 letters, digits, - _ . @", "Name of the bridge; one that is there already is used and left as it is.", option.LinkName(&o.Name)),
-		row(docker+"bridge.enable_ip_masquerade", trueOrFalse, "What leaves the network takes the host's address.", option.Bool(&o.Masquerade)),
+		row(docker+"bridge.enable_ip_masquerade", trueOrFalse, "What leaves the network takes the host's address (or that of snat).", option.Bool(&o.Masquerade)),
 		row(docker+"bridge.gateway_mode_ipv4", gatewayModes, "How the network is reached from outside over IPv4.", option.OneOf(&o.Mode4, modes...)),
 		row(docker+"bridge.gateway_mode_ipv6", gatewayModes, "How the network is reached from outside over IPv6.", option.OneOf(&o.Mode6, modes...)),
 		row(docker+"bridge.enable_icc", trueOrFalse, "Containers of the network reach each other.", option.Bool(&o.ICC)),
 		row(docker+"bridge.inhibit_ipv4", trueOrFalse, "The gateway's IPv4 address is not put on the bridge.", option.Bool(&o.InhibitIPv4)),
 		row(docker+"bridge.host_binding_ipv4", "an address", "Where -p publishes when it names no address.", hostBinding(&o.HostBinding)),
-		row(docker+"bridge.default_bridge", "false: docker0 stays Docker's", "Marks docker0 in Docker's own driver.", isFalse),
+		row(docker+"bridge.default_bridge", "false: docker0 stays Docker's", "Marks docker0 in Docker's own driver; here it can only be off.", isFalse),
 		row(docker+"bridge.trusted_host_interfaces", "names of links, separated by :", "Links from which unpublished ports of containers can be reached.", linkNames(&o.Trusted)),
 		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
 		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", ifacePrefix(&o.IfacePrefix)),
 		row(docker+"host_ipv4", "an IPv4 address", "As snat.", option.Addr4(&o.SNAT)),
 		row(docker+"host_ipv6", "an IPv6 address", "As snat6.", option.Addr6(&o.SNAT6)),
-		row(docker+"enable_ipv4", trueOrFalse, "Must agree with docker network create --ipv4.", option.Bool(&ignored)),
-		row(docker+"enable_ipv6", trueOrFalse, "Must agree with docker network create --ipv6.", option.Bool(&ignored)),
-		row(docker+"advertise_addr_nmsgs", "a number from 0 to 3", "Carried out by dockerd.", option.Int(&number, 0, 3)),
-		row(docker+"advertise_addr_ms", "milliseconds from 100 to 2000", "Carried out by dockerd.", option.Int(&number, 100, 2000)),
+		row(docker+"enable_ipv4", trueOrFalse, "IPv4 on the network; must agree with docker network create --ipv4.", option.Bool(&ignored)),
+		row(docker+"enable_ipv6", trueOrFalse, "IPv6 on the network; must agree with docker network create --ipv6.", option.Bool(&ignored)),
+		row(docker+"advertise_addr_nmsgs", "a number from 0 to 3", "How many ARP and neighbour announcements a new interface sends; dockerd sends them, from 28.0 on.", option.Int(&number, 0, 3)),
+		row(docker+"advertise_addr_ms", "milliseconds from 100 to 2000", "Time between them; dockerd's, from 28.0 on.", option.Int(&number, 100, 2000)),
 	}
 }
 
@@ -217,11 +217,15 @@ func (o Options) ParseEndpointOptions(pairs map[string]string) (EndpointOptions,
 	maps.DeleteFunc(own, func(k, v string) bool {
 		return k != ifnameLabel && strings.HasPrefix(k, "com.docker.network.endpoint.") // dockerd's own business
 	})
-	table := option.Table{
+	return e, EndpointTable(&e).Parse(own)
+}
+
+// EndpointTable returns the options of an endpoint, each setting its field of e.
+func EndpointTable(e *EndpointOptions) option.Table {
+	return option.Table{
 		row("antispoof", trueOrFalse, "As the network's option, for one endpoint.", option.Bool(&e.Antispoof)),
-		row(ifnameLabel, "the name of a link", "Name of the interface in the container.", option.LinkName(&e.IfaceName)),
+		row(ifnameLabel, "the name of a link", "Name of the interface in the container; engines so far ignore it.", option.LinkName(&e.IfaceName)),
 	}
-	return e, table.Parse(own)
 }
 
 const ifnameLabel = "com.docker.network.endpoint.ifname"
