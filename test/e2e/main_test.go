@@ -33,14 +33,17 @@ const (
 
 // world is what all tests of this binary share.
 var world struct {
-	tools *lab.Tools
-	lan   *lab.LAN
+	tools  *lab.Tools
+	lan    *lab.LAN
+	driver string // under test
 
 	mu    sync.Mutex
 	hosts map[string]*shared
 }
 
 func TestMain(m *testing.M) {
+	flag.StringVar(&world.driver, "driver", "fairway",
+		"network driver under test; with bridge the tests show what Docker's own does, and no daemon is started")
 	flag.Parse()
 	code, err := run(m)
 	if err != nil {

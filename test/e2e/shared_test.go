@@ -17,9 +17,6 @@ type shared struct {
 	host *lab.Host
 }
 
-// withFairway says whether shared hosts run the daemon.
-const withFairway = false
-
 // on runs a test on the shared host of each engine. What the test leaves on
 // the host is removed, and that nothing else stays is checked.
 func on(t *testing.T, engines []string, test func(t *testing.T, h *lab.Host)) {
@@ -56,7 +53,7 @@ func borrow(t *testing.T, engine string) (*lab.Host, func()) {
 		}
 		s.host = h
 		drivers := []string{"bridge"}
-		if withFairway {
+		if world.driver == "fairway" {
 			h.StartFairway(t)
 			drivers = append(drivers, "fairway")
 		}

@@ -129,7 +129,10 @@ func (h *Host) RestartEngine(t testing.TB, args ...string) {
 }
 
 // Docker runs the client of the host's first engine.
-func (h *Host) Docker(t testing.TB, args ...string) string { t.Helper(); return h.Engine().Docker(t, args...) }
+func (h *Host) Docker(t testing.TB, args ...string) string {
+	t.Helper()
+	return h.Engine().Docker(t, args...)
+}
 
 // TryDocker runs the client of the host's first engine.
 func (h *Host) TryDocker(args ...string) (string, error) { return h.Engine().Try(args...) }
@@ -171,3 +174,6 @@ func (h *Host) Upgrade(t testing.TB, to Engine) {
 	d.engine, d.chroot = to, root
 	d.Start(t)
 }
+
+// Version is the name of the engine that runs: 20.10, 26.1, sid.
+func (d *Dockerd) Version() string { return d.engine.Name }

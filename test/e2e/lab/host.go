@@ -71,7 +71,8 @@ func (h *Host) powerOn() error {
 	if _, err := h.try("sh", "-ec", `
 		echo 0 >/proc/sys/net/ipv6/conf/all/accept_dad
 		echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
-		mkdir -p /run/docker/plugins /run/fairway`); err != nil {
+		mkdir -p /run/docker/plugins /run/fairway
+		printf '127.0.0.1 localhost\n::1 localhost\n' >/etc/hosts`); err != nil {
 		return err
 	}
 	if err := h.LAN.plug(h); err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -51,7 +52,7 @@ func NewLAN(tools *Tools) (*LAN, error) {
 		ip addr add 2001:db8:1::1/64 dev lan nodad
 		ip addr add 198.51.100.1/32 dev lo
 		ip addr add 2001:db8:ffff::1/128 dev lo nodad
-		/fw/probe serve tcp:7 udp:7 </dev/null >/dev/null 2>&1 &`); err != nil {
+		/fw/probe serve tcp:7 udp:7 </dev/null >/run/seen 2>&1 &`); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -59,6 +60,19 @@ func NewLAN(tools *Tools) (*LAN, error) {
 
 // Close ends the neighbour; hosts on the LAN lose their uplink.
 func (l *LAN) Close() error { return l.Neighbour.off() }
+
+// Sees checks that the neighbour's server was asked by an address.
+func (l *LAN) Sees(t testing.TB, proto, address string) {
+	t.Helper()
+	line := proto + " " + address
+	for range 20 {
+		if _, err := l.Neighbour.try("grep", "-qxF", line, "/run/seen"); err == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("the neighbour was not asked by %s; last askers:\n%s", line, l.Neighbour.Exec(t, "tail", "-5", "/run/seen"))
+}
 
 // address returns the n-th host's addresses.
 func address(n int) (v4, v6 string) {

@@ -24,7 +24,7 @@ const settleTime = 5 * time.Second
 func (h *Host) Baseline(t testing.TB, drivers ...string) {
 	t.Helper()
 	for _, d := range drivers {
-		h.Docker(t, "network", "create", "-d", d, "warm")
+		h.Docker(t, "network", "create", "-d", d, "--ipv6", "--subnet", "fd97::/64", "--subnet", "10.97.0.0/24", "warm")
 		h.Docker(t, "run", "--rm", "--network", "warm", "-p", "127.0.0.1:1:1", Image, "/bin/busybox", "true")
 		h.Docker(t, "network", "rm", "warm")
 	}
@@ -109,10 +109,10 @@ func (h *Host) state() (state, error) {
 		echo "== route"; { ip route show table all; ip -6 route show table all; } |
 			sed '/fe80::/d; /ff00::/d; /anycast/d; s/linkdown//; s/  */ /g; s/ *$//'
 		for t in iptables ip6tables; do
-			echo "== $t"; $t-save 2>/dev/null | sed '/^#/d; s/\[[0-9:]*\]//'
+			echo "== $t"; $t-save 2>/dev/null | sed '/^#/d; /^COMMIT/d; s/\[[0-9:]*\]//'
 		done
-		echo "== nft"; nft list tables 2>/dev/null
-		echo "== sandbox"; ls /run/docker*/netns /run/netns 2>/dev/null | grep -v -e '^$' -e ':$' -e '^default$'
+		echo "== nft"; nft list tables 2>/dev/null | grep -v -E '^table ip6? (filter|nat|raw|mangle)$'
+		echo "== sandbox"; grep nsfs /proc/self/mountinfo | cut -d' ' -f5 | grep -v default
 		echo "== process"; ps -eo comm= | grep -v -E '^(ps|sh|grep|sed|probe|nsenter|docker|ls|cut|sort)$' | sort
 		echo "== connection"; conntrack -L 2>/dev/null | grep -E '=(10\.99\.|fd99:)' | sed 's/^\([a-z]* *[0-9]*\) [0-9]* */\1 /'
 		conntrack -L -f ipv6 2>/dev/null | grep 'fd99:'
@@ -120,13 +120,20 @@ func (h *Host) state() (state, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, kind := state{}, ""
+	s, kind, table := state{}, "", ""
 	for line := range strings.Lines(out) {
 		line = strings.TrimSpace(line)
 		if k, ok := strings.CutPrefix(line, "== "); ok {
-			kind = k
-		} else if line != "" {
-			s[kind] = append(s[kind], line)
+			kind, table = k, ""
+			continue
+		}
+		if t, ok := strings.CutPrefix(line, "*"); ok && strings.HasSuffix(kind, "tables") {
+			table = t + " "
+			continue
+		}
+		// A table comes with its first rule and stays, with empty built-in chains.
+		if line != "" && (table == "" || !strings.HasSuffix(line, " ACCEPT") || line[0] != ':') {
+			s[kind] = append(s[kind], table+line)
 		}
 	}
 	if h.fairway != nil {

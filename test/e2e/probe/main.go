@@ -13,7 +13,8 @@ import (
 
 const usage = `usage: probe COMMAND ...
 
-  serve [tcp|udp]:PORT ...   answer every line with "NAME CLIENT-ADDRESS LINE"; until told to end
+  serve [tcp|udp]:PORT ...   answer every line with "NAME CLIENT-ADDRESS LINE", print who
+                             asks; until told to end
   sleep                      nothing, until told to end
   ask PROTO ADDRESS [FROM]   send one line, print the answer; exit 1 if there is none within 1 s
   talk ADDRESS SECONDS       one TCP connection, a line each 20 ms; print how many answers came

@@ -59,6 +59,7 @@ func serveTCP(l net.Listener, name string) {
 		go func() {
 			defer c.Close()
 			from := hostOf(c.RemoteAddr())
+			fmt.Println("tcp", from)
 			for s := bufio.NewScanner(c); s.Scan(); {
 				if _, err := fmt.Fprintf(c, "%s %s %s\n", name, from, s.Text()); err != nil {
 					return
@@ -75,6 +76,7 @@ func serveUDP(c net.PacketConn, name string) {
 		if err != nil {
 			return
 		}
+		fmt.Println("udp", hostOf(from))
 		fmt.Fprintf(writerTo{c, from}, "%s %s %s", name, hostOf(from), buf[:n])
 	}
 }
