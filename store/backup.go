@@ -109,6 +109,9 @@ func (s *Store) copyTo(path string, cancelled func() error) error {
 	err = contain(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			_, err := tx.WriteTo(cancelledWriter{f, cancelled})
+			if e := cancelled(); e != nil { // bbolt passes on its text only
+				return e
+			}
 			return err
 		})
 	})

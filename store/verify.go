@@ -140,9 +140,23 @@ type verifier struct {
 	used map[uint64]bool // pages that were met
 }
 
-// A keyRange is where the keys of a subtree must lie. Both ends may be nil.
+// A keyRange is where the keys of a subtree lie: its first is from, and all are
+// before to. Both are nil at the page that a bucket begins with.
 type keyRange struct {
-	from, to []byte // from the first up to, without, the second
+	from, to []byte
+}
+
+// has reports whether key may be the i-th of the subtree, where that before it
+// was last. A first key other than the parent's would pass bbolt's own check,
+// but bbolt looks the parent's entry up by it.
+func (r keyRange) has(i int, key, last []byte) bool {
+	switch {
+	case len(key) == 0 || r.to != nil && bytes.Compare(key, r.to) >= 0:
+		return false
+	case i == 0:
+		return r.from == nil || bytes.Equal(key, r.from)
+	}
+	return bytes.Compare(key, last) > 0
 }
 
 // subtree checks the page and all below it.
@@ -191,21 +205,18 @@ func (v *verifier) branch(id uint64, page []byte, depth int, within keyRange) er
 	if err != nil || len(elements) == 0 {
 		return damaged("page %d: no elements", id)
 	}
-	keys := make([][]byte, len(elements))
+	keys := make([][]byte, len(elements)+1)
+	keys[len(elements)] = within.to
 	for i, e := range elements {
 		if keys[i], err = e.bytes(native.Uint32(e.head), 0, native.Uint32(e.head[4:])); err != nil {
 			return damaged("page %d: element %d: %w", id, i, err)
 		}
-	}
-	for i, e := range elements {
-		child := keyRange{keys[i], within.to}
-		if i+1 < len(keys) {
-			child.to = keys[i+1]
-		}
-		if len(keys[i]) == 0 || !within.contains(keys[i]) || child.to != nil && bytes.Compare(child.from, child.to) >= 0 {
+		if !within.has(i, keys[i], keys[max(0, i-1)]) {
 			return damaged("page %d: key %d out of order", id, i)
 		}
-		if err := v.subtree(native.Uint64(e.head[8:]), depth+1, child); err != nil {
+	}
+	for i, e := range elements {
+		if err := v.subtree(native.Uint64(e.head[8:]), depth+1, keyRange{keys[i], keys[i+1]}); err != nil {
 			return err
 		}
 	}
@@ -218,6 +229,10 @@ func (v *verifier) leaf(name string, page []byte, depth int, within keyRange) er
 	if err != nil || native.Uint16(page[8:]) != leafPage {
 		return damaged("%s: not a leaf", name)
 	}
+	if len(elements) == 0 && within.from != nil { // a bucket may be empty, its further pages not
+		return damaged("%s: empty", name)
+	}
+	var last []byte
 	for i, e := range elements {
 		flags, pos := native.Uint32(e.head), native.Uint32(e.head[4:])
 		keyLen, valueLen := native.Uint32(e.head[8:]), native.Uint32(e.head[12:])
@@ -229,10 +244,10 @@ func (v *verifier) leaf(name string, page []byte, depth int, within keyRange) er
 		if err != nil {
 			return damaged("%s: element %d: %w", name, i, err)
 		}
-		if len(key) == 0 || !within.contains(key) || i > 0 && bytes.Equal(key, within.from) {
+		if !within.has(i, key, last) {
 			return damaged("%s: key %d out of order", name, i)
 		}
-		within.from = key
+		last = key
 		if flags&bucketElement == 0 {
 			continue
 		}
@@ -257,10 +272,6 @@ func (v *verifier) bucket(name string, value []byte, depth int) error {
 		return damaged("%s: not a bucket", name)
 	}
 	return v.leaf(name, value[header:], depth, keyRange{})
-}
-
-func (r keyRange) contains(key []byte) bool {
-	return bytes.Compare(key, r.from) >= 0 && (r.to == nil || bytes.Compare(key, r.to) < 0)
 }
 
 // An element is one key of a page.

@@ -1,0 +1,144 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkCommit commits one endpoint a call. Beside each run stands the bare
+// cost of durability on this disk, taken in turns with it: a write of 4 KiB into
+// a file that is there already, and fdatasync. A bbolt commit needs two.
+func BenchmarkCommit(b *testing.B) {
+	for _, callers := range []int{1, 16, 64} {
+		for _, present := range []int{0, 1000} {
+			b.Run("callers="+strconv.Itoa(callers)+"/present="+strconv.Itoa(present), func(b *testing.B) {
+				benchmarkCommit(b, callers, present)
+			})
+		}
+	}
+}
+
+func benchmarkCommit(b *testing.B, callers, present int) {
+	dir := b.TempDir()
+	s := open(b, dir, Options{})
+	for n := range present {
+		s.Begin(sample(n)...)
+	}
+	if err := s.Commit(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	const turn = 32 // commits a caller between two looks at the bare cost
+	bare := newBareSync(b, filepath.Join(dir, "bare"))
+	var mu sync.Mutex
+	var took, floor []time.Duration
+	var spent time.Duration
+	n := 0
+	for b.Loop() {
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range callers {
+			n++
+			first := n * turn
+			wg.Go(func() {
+				var mine []time.Duration
+				for i := range turn {
+					change := sample(100_000 + first + i)[1]
+					start := time.Now()
+					if err := s.Commit(b.Context(), change); err != nil {
+						b.Error(err)
+					}
+					mine = append(mine, time.Since(start))
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				took = append(took, mine...)
+			})
+		}
+		wg.Wait()
+		spent += time.Since(start)
+		for range turn {
+			floor = append(floor, bare.sync())
+		}
+	}
+	slices.Sort(took)
+	slices.Sort(floor)
+	p := func(d []time.Duration, q float64) float64 {
+		return float64(d[int(q*float64(len(d)-1))]) / float64(time.Millisecond)
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(p(took, .5), "ms-p50")
+	b.ReportMetric(p(took, .95), "ms-p95")
+	b.ReportMetric(p(floor, .5), "ms-bare-p50")
+	b.ReportMetric(p(took, .5)/p(floor, .5), "ratio-to-bare")
+	b.ReportMetric(float64(len(took))/spent.Seconds(), "commits/s")
+}
+
+type bareSync struct {
+	b *testing.B
+	f *os.File
+	n int64
+}
+
+func newBareSync(b *testing.B, path string) *bareSync {
+	f, err := os.Create(path)
+	if err == nil {
+		_, err = f.Write(make([]byte, 1<<20))
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { f.Close() })
+	return &bareSync{b: b, f: f}
+}
+
+func (s *bareSync) sync() time.Duration {
+	s.n++
+	page := slices.Repeat([]byte{byte(s.n)}, 4096)
+	start := time.Now()
+	_, err := s.f.WriteAt(page, s.n%256*4096)
+	if err == nil {
+		err = unix.Fdatasync(int(s.f.Fd()))
+	}
+	if err != nil {
+		s.b.Fatal(err)
+	}
+	return time.Since(start)
+}
+
+// BenchmarkOpen is the start of a daemon: checks, and Records.
+func BenchmarkOpen(b *testing.B) {
+	for _, present := range []int{0, 1000, 10000} {
+		b.Run("present="+strconv.Itoa(present), func(b *testing.B) {
+			dir := b.TempDir()
+			s := open(b, dir, Options{})
+			for n := range present {
+				s.Begin(sample(n)[1:]...)
+			}
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				s, err := Open(dir, Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := s.Records(); err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
