@@ -1,0 +1,234 @@
+package ipam
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"fairway/store"
+)
+
+// RequestAddress gives out an address of a pool: the one that spec names, or
+// the one that the container's name had before, or the first that is free. The
+// reply carries the subnet's length.
+func (a *Allocator) RequestAddress(ctx context.Context, spec AddressSpec) (netip.Prefix, error) {
+	if err := ctx.Err(); err != nil {
+		return netip.Prefix{}, fmt.Errorf("ipam: request address: %w", err)
+	}
+	spec.Address = spec.Address.Unmap()
+	gone := a.askStale(ctx, spec)
+
+	a.mu.Lock()
+	h := a.handles[spec.Pool]
+	if h == nil {
+		a.mu.Unlock()
+		return netip.Prefix{}, fmt.Errorf("pool %q isn't known: it was released, or never requested", spec.Pool)
+	}
+	s, now := h.subnet, a.now()
+	a.expire(s, now)
+	ip, err := h.pick(spec, gone)
+	if err != nil {
+		a.mu.Unlock()
+		return netip.Prefix{}, err
+	}
+	kind := store.KindEndpoint
+	if spec.Gateway {
+		kind = store.KindGateway
+	}
+	put, finish := a.write(s, store.Address{
+		Space: s.space, Subnet: s.prefix, IP: ip, Engine: spec.Engine, Pool: h.ID,
+		Kind: kind, Name: spec.Name, MAC: spec.MAC, Created: now,
+	})
+	changes := append(a.sweep(4), put)
+	h.Confirmed = true
+	noting := !h.noted
+	if noting {
+		h.noted = true
+		changes = append(changes, store.PutPool(h.Pool))
+	}
+	commit := a.store.Begin(changes...)
+	a.mu.Unlock()
+
+	err = a.await(ctx, commit, func(err error) {
+		finish(err)
+		if err != nil && noting {
+			h.noted = false
+		}
+	})
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("ipam: request address %s of pool %s: %w", ip, s.prefix, err)
+	}
+	return netip.PrefixFrom(ip, s.prefix.Bits()), nil
+}
+
+// askStale returns the lease of the address that spec names, if its endpoint is
+// gone without having given it back.
+func (a *Allocator) askStale(ctx context.Context, spec AddressSpec) *lease {
+	if a.stale == nil || !spec.Address.IsValid() || spec.Gateway {
+		return nil
+	}
+	a.mu.Lock()
+	var l *lease
+	h := a.handles[spec.Pool]
+	if h != nil {
+		l = h.subnet.entries[spec.Address].now
+	}
+	a.mu.Unlock()
+	if !l.inUse() || l.Engine != spec.Engine || l.Kind != store.KindEndpoint ||
+		!a.stale(ctx, l.Space, l.Subnet, l.IP) {
+		return nil
+	}
+	return l
+}
+
+// pick chooses the address for spec; that of the lease gone is free.
+func (h *handle) pick(spec AddressSpec, gone *lease) (netip.Addr, error) {
+	s := h.subnet
+	if spec.Address.IsValid() {
+		return spec.Address, h.mayUse(spec, gone)
+	}
+	if ip, ok := h.again(spec); ok {
+		return ip, nil
+	}
+	r := h.Range
+	if !r.IsValid() {
+		r = s.prefix
+	}
+	if ip, ok := s.free(r); ok {
+		return ip, nil
+	}
+	n := uint64(0)
+	if from, to, ok := s.limits(r); ok {
+		n = to.lo - from.lo + 1
+	}
+	if r != s.prefix {
+		return netip.Addr{}, fmt.Errorf("ip-range %s of pool %s: no free address, %d of %d in use", r, s.prefix, n, n)
+	}
+	return netip.Addr{}, fmt.Errorf("pool %s: no free address, %d of %d in use", s.prefix, n, n)
+}
+
+// mayUse says why the address that spec names can't be had, nil if it can.
+func (h *handle) mayUse(spec AddressSpec, gone *lease) error {
+	s, ip := h.subnet, spec.Address
+	if !s.prefix.Contains(ip) {
+		return fmt.Errorf("address %s isn't in the pool %s", ip, s.prefix)
+	}
+	if what := s.reserved(ip); what != "" {
+		return fmt.Errorf("address %s is the %s of the pool %s", ip, what, s.prefix)
+	}
+	l := s.entries[ip].now
+	if l.inUse() && l != gone && !h.repeated(l, spec) {
+		return fmt.Errorf("address %s is already in use", ip)
+	}
+	return nil
+}
+
+// repeated reports whether l was given out in a reply to the same request that
+// got lost: Docker asks for an address and makes the network or the endpoint
+// with it while it holds the network's lock, so that the same asker comes twice
+// only if it didn't hear the answer. What becomes of the endpoints of other
+// drivers' networks isn't seen.
+func (h *handle) repeated(l *lease, spec AddressSpec) bool {
+	if !l.unconfirmed() || l.Pool != h.ID || l.Engine != spec.Engine {
+		return false
+	}
+	if spec.Gateway {
+		return l.Kind == store.KindGateway
+	}
+	return l.Kind == store.KindEndpoint && h.subnet.network
+}
+
+// again returns the address that the same asker had before: in a reply that got
+// lost, or as the last one of the container's name.
+func (h *handle) again(spec AddressSpec) (netip.Addr, bool) {
+	s := h.subnet
+	if spec.Gateway || spec.MAC != "" && s.network {
+		for ip := range s.fresh {
+			if l := s.entries[ip].now; h.repeated(l, spec) && l.MAC == spec.MAC && l.Name == spec.Name {
+				return ip, true
+			}
+		}
+	}
+	if spec.Name == "" || spec.Gateway {
+		return netip.Addr{}, false
+	}
+	ip, ok := s.names[containerName{spec.Engine, spec.Name}]
+	if !ok || h.Range.IsValid() && !h.Range.Contains(ip) {
+		return netip.Addr{}, false
+	}
+	l := s.entries[ip].now
+	return ip, !l.inUse() || h.repeated(l, spec)
+}
+
+// ReleaseAddress takes back an address that was requested by that pool. It
+// succeeds if the pool has no such address.
+func (a *Allocator) ReleaseAddress(ctx context.Context, pool string, ip netip.Addr) error {
+	ip = ip.Unmap()
+	a.mu.Lock()
+	h := a.handles[pool]
+	if h == nil {
+		a.mu.Unlock()
+		return nil
+	}
+	l := h.subnet.entries[ip].now
+	if l == nil || l.Pool != "" && l.Pool != h.ID {
+		a.mu.Unlock()
+		return nil
+	}
+	return a.release(ctx, h.subnet, l)
+}
+
+// Free takes back addresses whatever pool they were requested by: those of an
+// endpoint that is gone though Docker didn't release them. It succeeds for those
+// that aren't in use.
+func (a *Allocator) Free(ctx context.Context, space string, subnet netip.Prefix, ips ...netip.Addr) error {
+	for _, ip := range ips {
+		a.mu.Lock()
+		var l *lease
+		s := a.subnet(space, subnet)
+		if s != nil {
+			l = s.entries[ip].now
+		}
+		if l == nil {
+			a.mu.Unlock()
+			continue
+		}
+		if err := a.release(ctx, s, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// release makes l a released address. It is called with the lock held and
+// returns without.
+func (a *Allocator) release(ctx context.Context, s *subnet, l *lease) error {
+	if !l.inUse() && s.entries[l.IP].saved == l {
+		a.mu.Unlock()
+		return nil
+	}
+	commit, finish := a.beginFree(s, l)
+	a.mu.Unlock()
+	if err := a.await(ctx, commit, finish); err != nil {
+		return fmt.Errorf("ipam: release address %s of pool %s: %w", l.IP, s.prefix, err)
+	}
+	return nil
+}
+
+// beginFree records l as released. An l that is already, but not yet durably so,
+// is recorded once more: then this caller's answer is durable, too.
+func (a *Allocator) beginFree(s *subnet, l *lease) (commit <-chan error, finish func(error)) {
+	a.expire(s, a.now())
+	put, finish := a.write(s, a.freed(l))
+	return a.store.Begin(append(a.sweep(4), put)...), finish
+}
+
+// freed returns the record of l as a released address.
+func (a *Allocator) freed(l *lease) store.Address {
+	freed := l.Address
+	freed.Confirmed = false
+	if l.inUse() {
+		freed.Released = a.now()
+	}
+	return freed
+}

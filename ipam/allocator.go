@@ -1,0 +1,208 @@
+package ipam
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"fairway/store"
+)
+
+// A Store makes changes durable. Begin queues them as one commit and returns at
+// once; commits are made in the order in which they began. The channel, which
+// has room for it, gets one result: nil, or why nothing of the commit was kept.
+type Store interface {
+	Begin(changes ...store.Change) <-chan error
+}
+
+// Options configure an allocator.
+type Options struct {
+	Store Store
+	// HostSubnets returns the subnets of the host's routes, which automatic pools
+	// keep clear of; nil if there are none to heed.
+	HostSubnets func(context.Context) ([]netip.Prefix, error)
+	// Pools are the default pools of both address spaces; nil for LocalPools and
+	// GlobalPools.
+	Pools []DefaultPool
+	// ReuseDelay is how long a released address isn't handed out again unless it
+	// is asked for or nothing else is left; 0 for 30 seconds, negative for none.
+	ReuseDelay time.Duration
+	// Grace is how long Docker may not know or not use something of ours before
+	// it is given back; 0 for two minutes.
+	Grace time.Duration
+	// Stale reports whether the endpoint that has the address is positively gone,
+	// though Docker never gave the address back (it was killed, or this daemon was
+	// away). A container that asks for such an address gets it. It is called
+	// without locks; nil for never.
+	Stale func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool
+
+	Instance string // what tells this host's IPv6 default pools from others'
+	Now      func() time.Time
+	Rand     io.Reader // for the IDs of pools; nil for crypto/rand
+	Log      logrus.FieldLogger
+}
+
+// An Allocator hands out pools and addresses. Its methods may be called
+// concurrently.
+type Allocator struct {
+	store       Store
+	hostSubnets func(context.Context) ([]netip.Prefix, error)
+	stale       func(context.Context, string, netip.Prefix, netip.Addr) bool
+	defaults    map[string][]DefaultPool // by address space
+	delay       time.Duration
+	grace       time.Duration
+	now         func() time.Time
+	rand        io.Reader
+	log         logrus.FieldLogger
+
+	mu        sync.Mutex // never held while anything is waited for
+	seq       uint64     // of the newest lease
+	spaces    map[string]*subnets
+	handles   map[string]*handle
+	releasing map[string]*release // by pool ID
+	cuts      map[DefaultPool]*cut
+	useless   []address // may still have a record, but need none
+}
+
+// An address names the record of an address.
+type address struct {
+	space  string
+	subnet netip.Prefix
+	ip     netip.Addr
+}
+
+// A release is the removal of a handle while its commit is under way.
+type release struct {
+	done chan struct{}
+	err  error // once done is closed
+}
+
+// New returns an allocator that goes on where the records end.
+func New(opts Options, records store.Records) (*Allocator, error) {
+	a := &Allocator{
+		store:       opts.Store,
+		hostSubnets: opts.HostSubnets,
+		stale:       opts.Stale,
+		delay:       opts.ReuseDelay,
+		grace:       opts.Grace,
+		now:         opts.Now,
+		rand:        opts.Rand,
+		log:         opts.Log,
+		spaces:      map[string]*subnets{SpaceLocal: newSubnets(), SpaceGlobal: newSubnets()},
+		handles:     map[string]*handle{},
+		releasing:   map[string]*release{},
+		cuts:        map[DefaultPool]*cut{},
+	}
+	if a.delay == 0 {
+		a.delay = 30 * time.Second
+	}
+	if a.grace == 0 {
+		a.grace = 2 * time.Minute
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if a.rand == nil {
+		a.rand = rand.Reader
+	}
+	if a.log == nil {
+		silent := logrus.New()
+		silent.SetOutput(io.Discard)
+		a.log = silent
+	}
+	a.defaults = map[string][]DefaultPool{
+		SpaceLocal: LocalPools(opts.Instance), SpaceGlobal: GlobalPools(opts.Instance),
+	}
+	if opts.Pools != nil {
+		pools, err := checkDefaults(opts.Pools)
+		if err != nil {
+			return nil, fmt.Errorf("ipam: %w", err)
+		}
+		a.defaults = map[string][]DefaultPool{SpaceLocal: pools, SpaceGlobal: pools}
+	}
+	if err := a.load(records); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// await waits until the commit is done, then calls finish with its outcome
+// under the lock. It gives up waiting, but not the change, when ctx ends.
+func (a *Allocator) await(ctx context.Context, commit <-chan error, finish func(error)) error {
+	settle := func(err error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		finish(err)
+	}
+	select {
+	case err := <-commit:
+		settle(err)
+		return err
+	case <-ctx.Done():
+		go func() { settle(<-commit) }()
+		return context.Cause(ctx)
+	}
+}
+
+// write makes l the version of its address that counts and returns the change
+// that records it, and what to do with the outcome.
+func (a *Allocator) write(s *subnet, l store.Address) (store.Change, func(error)) {
+	a.seq++
+	v := &lease{l, a.seq}
+	s.set(l.IP, v)
+	return store.PutAddress(l), func(err error) {
+		e, ok := s.entries[l.IP]
+		switch {
+		case !ok:
+		case err == nil:
+			if e.saved == nil || e.saved.seq < v.seq {
+				e.saved = v
+				s.entries[l.IP] = e
+			}
+		case e.now == v: // else a later version's commit decides
+			s.set(l.IP, e.saved)
+		}
+	}
+}
+
+// sweep returns changes that delete a few useless records, to go along with a
+// commit that is made anyway.
+func (a *Allocator) sweep(n int) (changes []store.Change) {
+	for ; n > 0 && len(a.useless) > 0; n-- {
+		last := a.useless[len(a.useless)-1]
+		a.useless = a.useless[:len(a.useless)-1]
+		if s := a.spaces[last.space].by[last.subnet]; s != nil {
+			if _, ok := s.entries[last.ip]; ok {
+				continue // in use again
+			}
+		}
+		changes = append(changes, store.DeleteAddress(last.space, last.subnet, last.ip))
+	}
+	return changes
+}
+
+// forgetUseless returns changes that delete all useless records of s.
+func (a *Allocator) forgetUseless(s *subnet) (changes []store.Change) {
+	a.useless = slices.DeleteFunc(a.useless, func(u address) bool {
+		if u.space != s.space || u.subnet != s.prefix {
+			return false
+		}
+		changes = append(changes, store.DeleteAddress(u.space, u.subnet, u.ip))
+		return true
+	})
+	return changes
+}
+
+// expire ends the reuse delays in s that are over.
+func (a *Allocator) expire(s *subnet, now time.Time) {
+	for _, ip := range s.expire(now.Add(-max(a.delay, 0))) {
+		a.useless = append(a.useless, address{s.space, s.prefix, ip})
+	}
+}

@@ -1,0 +1,80 @@
+package ipam
+
+import (
+	"net/netip"
+
+	"fairway/store"
+)
+
+// Confirm tells that one of fairway's networks, or an endpoint on it, was made
+// with the subnet and these addresses: Docker knows them. It doesn't wait for
+// the records: they can be had again from those of the network and the endpoint,
+// which [New] reads. Subnets that aren't from here are none of its business, nor
+// are invalid addresses.
+//
+// The network itself must be confirmed before its endpoints: what was requested
+// until then is its gateway and its auxiliary addresses, and is confirmed as well.
+func (a *Allocator) Confirm(space string, prefix netip.Prefix, ips ...netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.subnet(space, prefix)
+	if s == nil {
+		return
+	}
+	var changes []store.Change
+	if h := s.newest(); h != nil && !h.Confirmed {
+		h.Confirmed, h.noted = true, true
+		changes = append(changes, store.PutPool(h.Pool))
+	}
+	if !s.network {
+		s.network = true
+		for ip := range s.fresh {
+			ips = append(ips, ip)
+		}
+	}
+	for _, ip := range ips {
+		if change, ok := a.confirm(s, ip); ok {
+			changes = append(changes, change)
+		}
+	}
+	if len(changes) > 0 {
+		a.store.Begin(changes...)
+	}
+}
+
+// newest returns the handle that was given out last, unless one is confirmed.
+func (s *subnet) newest() (newest *handle) {
+	for _, h := range s.handles {
+		switch {
+		case h.Confirmed:
+			return h
+		case newest == nil || h.Created.After(newest.Created),
+			h.Created.Equal(newest.Created) && h.ID > newest.ID:
+			newest = h
+		}
+	}
+	return newest
+}
+
+// confirm makes ip a confirmed address in use, whatever it was.
+func (a *Allocator) confirm(s *subnet, ip netip.Addr) (store.Change, bool) {
+	if !ip.IsValid() || !s.prefix.Contains(ip) {
+		return store.Change{}, false
+	}
+	e := s.entries[ip]
+	if e.now.inUse() && e.now.Confirmed {
+		return store.Change{}, false
+	}
+	l := store.Address{
+		Space: s.space, Subnet: s.prefix, IP: ip, Kind: store.KindEndpoint, Created: a.now(),
+	}
+	if e.now.inUse() {
+		l = e.now.Address
+	}
+	l.Confirmed = true
+	put, finish := a.write(s, l)
+	if e.now == e.saved {
+		finish(nil) // if this version gets lost, New finds it again
+	}
+	return put, true
+}

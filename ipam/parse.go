@@ -1,0 +1,125 @@
+package ipam
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"fairway/option"
+)
+
+// A wanted is a pool request, understood.
+type wanted struct {
+	subnet  netip.Prefix // masked; invalid for any
+	ipRange netip.Prefix // masked; invalid for all of subnet
+	size    int          // without a subnet: its prefix length; 0 for the default pools' own
+	v6      bool
+	shared  bool
+}
+
+// parsePool checks what can be checked without looking at other pools. Bits
+// behind a prefix's length are dropped, as Docker's own IPAM does.
+func parsePool(spec PoolSpec) (wanted, error) {
+	want := wanted{v6: spec.V6}
+	if spec.Space != SpaceLocal && spec.Space != SpaceGlobal {
+		return want, fmt.Errorf("address space %q: want %s or %s", spec.Space, SpaceLocal, SpaceGlobal)
+	}
+	if err := poolOptions(&want).Parse(spec.Options); err != nil {
+		return want, err
+	}
+	if err := want.parseSubnet(spec.Pool); err != nil {
+		return want, err
+	}
+	if err := want.parseRange(spec.SubPool); err != nil {
+		return want, err
+	}
+	return want, nil
+}
+
+// parseSubnet takes --subnet. An unspecified address with a length is a wish
+// for a size; length 0 for no wish, as since Docker 28.
+func (w *wanted) parseSubnet(text string) error {
+	if text == "" {
+		return nil
+	}
+	example := "192.0.2.0/24"
+	if w.v6 {
+		example = "2001:db8::/64"
+	}
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil || p.Addr().Is4In6():
+		return fmt.Errorf("pool %q: want a subnet such as %s", text, example)
+	case p.Addr().Is4() && w.v6:
+		return fmt.Errorf("pool %s: want an IPv6 subnet such as %s", p, example)
+	case p.Addr().Is6() && !w.v6:
+		return fmt.Errorf("pool %s: want an IPv4 subnet such as %s", p, example)
+	case p.Addr().IsUnspecified():
+		w.size = p.Bits()
+		return nil
+	case p.Bits() == 0:
+		return fmt.Errorf("pool %s: want a length of at least 1, such as %s", p, example)
+	case p.Masked().Addr().IsUnspecified():
+		return fmt.Errorf("pool %s: want a subnet such as %s; %s asks for any of that size", p, example, p.Masked())
+	}
+	w.subnet = p.Masked()
+	return nil
+}
+
+// parseRange takes --ip-range.
+func (w *wanted) parseRange(text string) error {
+	if text == "" {
+		return nil
+	}
+	if !w.subnet.IsValid() {
+		return fmt.Errorf("ip-range %q: want the subnet that it is a part of, too", text)
+	}
+	r, err := netip.ParsePrefix(text)
+	if err == nil {
+		r = r.Masked()
+	}
+	if err != nil || r.Bits() < w.subnet.Bits() || !w.subnet.Contains(r.Addr()) {
+		return fmt.Errorf("ip-range %q: want a part of the pool %s", text, w.subnet)
+	}
+	if _, _, ok := newSubnet("", w.subnet).limits(r); !ok {
+		return fmt.Errorf("ip-range %s: no address of it can be used in the pool %s", r, w.subnet)
+	}
+	w.ipRange = r
+	return nil
+}
+
+var errNotAllowed = errors.New("not allowed")
+
+// poolOptions is the table of --ipam-opt.
+func poolOptions(w *wanted) option.Table {
+	later := func(string) error { return errNotAllowed }
+	return option.Table{
+		{
+			Name: "shared", Allowed: "true or false",
+			Meaning: "several networks share the subnet, each with an --ip-range of its own",
+			Set: func(v string) (err error) {
+				w.shared, err = strconv.ParseBool(v)
+				return err
+			},
+		},
+		{
+			Name: "source", Allowed: "local (dhcp can't be had yet)",
+			Meaning: "where addresses come from",
+			Set: func(v string) error {
+				if v != "local" {
+					return errNotAllowed
+				}
+				return nil
+			},
+		},
+		{Name: "parent", Allowed: "no such option yet: it goes with source=dhcp", Set: later},
+		{Name: "segment", Allowed: "no such option yet: it goes with mode=overlay", Set: later},
+	}
+}
+
+// sharedOption reports whether a handle was asked for with shared=true.
+func sharedOption(options map[string]string) bool {
+	shared, _ := strconv.ParseBool(options["shared"])
+	return shared
+}
