@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -108,11 +109,9 @@ func (s *Store) copyTo(path string, cancelled func() error) error {
 	}
 	err = contain(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
-			_, err := tx.WriteTo(cancelledWriter{f, cancelled})
-			if e := cancelled(); e != nil { // bbolt passes on its text only
-				return e
-			}
-			return err
+			w := &backupWriter{w: f, cancelled: cancelled}
+			_, err := tx.WriteTo(w)
+			return cmp.Or(w.err, err) // bbolt passes on the text only
 		})
 	})
 	if err == nil {
@@ -124,17 +123,19 @@ func (s *Store) copyTo(path string, cancelled func() error) error {
 	return err
 }
 
-// A cancelledWriter refuses to write once cancelled returns an error.
-type cancelledWriter struct {
+// A backupWriter writes until cancelled returns an error, and keeps why it
+// ended.
+type backupWriter struct {
 	w         io.Writer
 	cancelled func() error
+	err       error
 }
 
-func (c cancelledWriter) Write(b []byte) (int, error) {
-	if err := c.cancelled(); err != nil {
-		return 0, err
+func (b *backupWriter) Write(p []byte) (n int, err error) {
+	if b.err = b.cancelled(); b.err == nil {
+		n, b.err = b.w.Write(p)
 	}
-	return c.w.Write(b)
+	return n, b.err
 }
 
 // prune removes the oldest backups of the same reason as the new one at path,

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,12 +10,13 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkCommit commits one endpoint a call. Beside each run stands the bare
-// cost of durability on this disk, taken in turns with it: a write of 4 KiB into
-// a file that is there already, and fdatasync. A bbolt commit needs two.
+// BenchmarkCommit commits one endpoint a call. Beside it, in turns with it, are
+// taken a bare write of 4 KiB with fdatasync into a file that is there already
+// (a bbolt commit needs two), and a bare put of the same value by bbolt.
 func BenchmarkCommit(b *testing.B) {
 	for _, callers := range []int{1, 16, 64} {
 		for _, present := range []int{0, 1000} {
@@ -37,7 +39,8 @@ func benchmarkCommit(b *testing.B, callers, present int) {
 	const turn = 32 // commits a caller between two looks at the bare cost
 	bare := newBareSync(b, filepath.Join(dir, "bare"))
 	var mu sync.Mutex
-	var took, floor []time.Duration
+	boltDB := newBareBolt(b, filepath.Join(dir, "bolt"), present)
+	var took, floor, boltTook []time.Duration
 	var spent time.Duration
 	n := 0
 	for b.Loop() {
@@ -65,10 +68,12 @@ func benchmarkCommit(b *testing.B, callers, present int) {
 		spent += time.Since(start)
 		for range turn {
 			floor = append(floor, bare.sync())
+			boltTook = append(boltTook, boltDB.put())
 		}
 	}
 	slices.Sort(took)
 	slices.Sort(floor)
+	slices.Sort(boltTook)
 	p := func(d []time.Duration, q float64) float64 {
 		return float64(d[int(q*float64(len(d)-1))]) / float64(time.Millisecond)
 	}
@@ -76,7 +81,9 @@ func benchmarkCommit(b *testing.B, callers, present int) {
 	b.ReportMetric(p(took, .5), "ms-p50")
 	b.ReportMetric(p(took, .95), "ms-p95")
 	b.ReportMetric(p(floor, .5), "ms-bare-p50")
+	b.ReportMetric(p(boltTook, .5), "ms-bbolt-p50")
 	b.ReportMetric(p(took, .5)/p(floor, .5), "ratio-to-bare")
+	b.ReportMetric(p(took, .5)/p(boltTook, .5), "ratio-to-bbolt")
 	b.ReportMetric(float64(len(took))/spent.Seconds(), "commits/s")
 }
 
@@ -113,6 +120,50 @@ func (s *bareSync) sync() time.Duration {
 		s.b.Fatal(err)
 	}
 	return time.Since(start)
+}
+
+type bareBolt struct {
+	b  *testing.B
+	db *bolt.DB
+	n  int
+}
+
+func newBareBolt(b *testing.B, path string, present int) *bareBolt {
+	db, err := bolt.Open(path, 0o600, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { db.Close() })
+	bare := &bareBolt{b: b, db: db}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for range present {
+			if err := bare.putIn(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return bare
+}
+
+func (p *bareBolt) put() time.Duration {
+	start := time.Now()
+	if err := p.db.Update(p.putIn); err != nil {
+		p.b.Fatal(err)
+	}
+	return time.Since(start)
+}
+
+func (p *bareBolt) putIn(tx *bolt.Tx) error {
+	p.n++
+	bucket, err := tx.CreateBucketIfNotExists([]byte("x"))
+	if err != nil {
+		return err
+	}
+	return bucket.Put(fmt.Appendf(nil, "%062d", p.n), make([]byte, 900))
 }
 
 // BenchmarkOpen is the start of a daemon: checks, and Records.

@@ -84,10 +84,16 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		return file[m.root*uint64(page):]
 	}
-	branch := func(file []byte) []byte { // some branch page that is in use
-		for at := 2 * page; at < len(file); at += page {
-			if native.Uint16(file[at+8:]) == branchPage {
-				return file[at:]
+	branch := func(file []byte) []byte { // a branch page that is in use
+		r := bytes.NewReader(file)
+		m, err := newestMeta(r, r.Size())
+		v := verifier{r: r, meta: m, used: map[uint64]bool{}}
+		if err != nil || v.subtree(m.root, 0, keyRange{}) != nil {
+			t.Fatal("the file to damage is damaged")
+		}
+		for id := range v.used {
+			if p := file[id*uint64(page):]; native.Uint16(p[8:]) == branchPage {
+				return p
 			}
 		}
 		t.Fatal("no branch page")
