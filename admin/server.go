@@ -35,7 +35,7 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, Daemon{Version: Version, Daemon: s.Build})
 	})
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+	s.mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusNotFound, failure{Version, "no such call: this daemon may be older than the command"})
 	})
 	return s

@@ -1,0 +1,187 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newTestServer(ready bool) *Server {
+	o := Options{Records: fixture{}, Ready: make(chan struct{}), Build: Build{Version: "1.2.3", Go: "go1"}, Log: logrus.New()}
+	if ready {
+		c := make(chan struct{})
+		close(c)
+		o.Ready = c
+	}
+	return New(o)
+}
+
+// serve runs s on a socket and returns its client.
+func serve(t *testing.T, s *Server) *Client {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "a.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return NewClient(socket)
+}
+
+func TestReplies(t *testing.T) {
+	c := serve(t, newTestServer(true))
+	networks, err := c.Networks(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, n := range networks.Networks {
+		names = append(names, n.ID+" "+n.Name)
+	}
+	if d := cmp.Diff([]string{"eeee0000 web", "ffff0000 "}, names); d != "" {
+		t.Errorf("networks (-want +got):\n%s", d)
+	}
+	if n := networks.Networks[0]; n.Endpoints != 2 || n.MTU != 1500 || n.Options["mtu"] != "1500" ||
+		len(n.Subnets) != 2 || n.Subnets[0].Gateway != netip.MustParseAddr("172.20.0.1") || n.Subnets[1].Gateway.IsValid() {
+		t.Errorf("network web: %+v", n)
+	}
+
+	endpoints, err := c.Endpoints(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	names = nil
+	for _, e := range endpoints.Endpoints {
+		names = append(names, strings.Join([]string{e.ID, e.NetworkName, e.Container, e.IPv4.String(), e.Link}, " "))
+	}
+	if d := cmp.Diff([]string{"e1 web app 172.20.0.2/24 fwv1", "e2 web db 172.20.0.3/24 fwv2", "e3   invalid Prefix fwv3"}, names); d != "" {
+		t.Errorf("endpoints (-want +got):\n%s", d)
+	}
+	if e := endpoints.Endpoints; e[0].Joined || !e[1].Joined {
+		t.Errorf("joined: %v %v, want false true", e[0].Joined, e[1].Joined)
+	}
+
+	ports, err := c.Ports(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	names = nil
+	for _, p := range ports.Ports {
+		names = append(names, netip.AddrPortFrom(p.HostIP, p.HostPort).String()+" "+p.Protocol+" "+p.Container+" "+netip.AddrPortFrom(p.IP, p.Port).String())
+	}
+	want := []string{
+		"0.0.0.0:9 sctp app 172.20.0.2:9",
+		"127.0.0.1:5432 tcp db 172.20.0.3:5432",
+		"0.0.0.0:8080 tcp app 172.20.0.2:80",
+		"[::]:8080 tcp app [fd00::2]:80",
+		"0.0.0.0:8080 udp app 172.20.0.2:80",
+	}
+	if d := cmp.Diff(want, names); d != "" {
+		t.Errorf("ports (-want +got):\n%s", d)
+	}
+
+	d, err := c.Daemon(t.Context())
+	if err != nil || d != (Daemon{1, Build{Version: "1.2.3", Go: "go1"}}) {
+		t.Errorf("daemon %+v, %v", d, err)
+	}
+	for _, v := range []int{networks.Version, endpoints.Version, ports.Version} {
+		if v != 1 {
+			t.Errorf("version %d, want 1", v)
+		}
+	}
+}
+
+// The fields of the JSON are a promise to scripts: this line only grows.
+func TestJSON(t *testing.T) {
+	w := httptest.NewRecorder()
+	newTestServer(true).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), "GET", "/v1/networks", nil))
+	want := `{"version":1,"networks":[` +
+		`{"id":"eeee0000","name":"web","engine":"docker-1","mode":"bridge","link":"fwb1","mtu":1500,"internal":false,` +
+		`"subnets":[{"subnet":"172.20.0.0/24","gateway":"172.20.0.1"},{"subnet":"fd00::/64","gateway":""}],` +
+		`"options":{"mtu":"1500"},"endpoints":2,"created":"2026-09-01T12:00:00Z"},` +
+		`{"id":"ffff0000","mode":"bridge","link":"fwb2","internal":true,"subnets":[],"options":{},"endpoints":1,"created":"2026-09-01T12:00:00Z"}]}` + "\n"
+	if d := cmp.Diff(want, w.Body.String()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+func TestRefusedCalls(t *testing.T) {
+	tests := []struct {
+		verb, path string
+		ready      bool
+		status     int
+		want       string
+	}{
+		{"GET", "/v1/networks", false, 503, "still restoring"},
+		{"GET", "/v1/version", false, 200, "1.2.3"},
+		{"GET", "/v2/networks", true, 404, "no such call"},
+		{"POST", "/v1/networks", true, 405, ""},
+		{"DELETE", "/v1/networks", true, 405, ""},
+	}
+	for _, tt := range tests {
+		w := httptest.NewRecorder()
+		newTestServer(tt.ready).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), tt.verb, tt.path, nil))
+		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) {
+			t.Errorf("%s %s: %d %s, want %d %q", tt.verb, tt.path, w.Code, w.Body, tt.status, tt.want)
+		}
+	}
+}
+
+func TestClientErrors(t *testing.T) {
+	dir := t.TempDir()
+	_, err := NewClient(filepath.Join(dir, "none")).Networks(t.Context())
+	if !errors.Is(err, ErrUnreachable) || !strings.HasSuffix(err.Error(), "none: daemon not reachable: no such file or directory") {
+		t.Errorf("no socket: %v", err)
+	}
+	stale := filepath.Join(dir, "stale")
+	l, err := net.Listen("unix", stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = l.Close()
+	_, err = NewClient(stale).Networks(t.Context())
+	if !errors.Is(err, ErrUnreachable) || !strings.HasSuffix(err.Error(), "connection refused") {
+		t.Errorf("stale socket: %v", err)
+	}
+	_, err = serve(t, newTestServer(false)).Ports(t.Context())
+	if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "still restoring") {
+		t.Errorf("while restoring: %v", err)
+	}
+	if err := NewClient("x").unreachable(&net.OpError{Op: "dial", Err: &os.SyscallError{Syscall: "connect", Err: os.ErrPermission}}); !errors.Is(err, ErrPermission) || errors.Is(err, ErrUnreachable) {
+		t.Errorf("no permission: %v", err)
+	}
+	// A daemon that talks nonsense is an error too, and one that is cut off.
+	h := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>") }))
+	h.Listener, err = net.Listen("unix", filepath.Join(dir, "html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Start()
+	defer h.Close()
+	if _, err = NewClient(filepath.Join(dir, "html")).Networks(t.Context()); err == nil || !strings.Contains(err.Error(), "reply:") {
+		t.Errorf("nonsense: %v", err)
+	}
+}
