@@ -136,6 +136,10 @@ const patience = 400 * time.Millisecond
 func (n *namespace) ask(network, address string) (answer string) {
 	n.do(func() {
 		d := net.Dialer{Timeout: patience}
+		if strings.HasPrefix(network, "ip") {
+			answer = ping(network, address)
+			return
+		}
 		c, err := d.DialContext(context.Background(), network, address)
 		if err != nil {
 			return
@@ -153,6 +157,33 @@ func (n *namespace) ask(network, address string) (answer string) {
 		answer = string(b)
 	})
 	return answer
+}
+
+// ping sends one echo request (RFC 792, RFC 4443) and returns who answered.
+func ping(network, address string) string {
+	c, err := net.Dial(network, address)
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(patience))
+	request, reply := []byte{8, 0, 0xf7, 0xfd, 0, 1, 0, 1}, byte(0)
+	if network == "ip6:ipv6-icmp" { // the kernel puts in the checksum
+		request, reply = []byte{128, 0, 0, 0, 0, 1, 0, 1}, 129
+	}
+	if _, err = c.Write(request); err != nil {
+		return ""
+	}
+	buf := make([]byte, 1500)
+	for {
+		n, _, err := c.(*net.IPConn).ReadFrom(buf) // without the IPv4 header
+		if err != nil {
+			return ""
+		}
+		if n > 0 && buf[0] == reply {
+			return address
+		}
+	}
 }
 
 // flavours are the two kinds of iptables programs.
