@@ -16,6 +16,8 @@ import (
 var (
 	ErrUnreachable = errors.New("daemon not reachable") //nolint:gochecknoglobals // an error value
 	ErrPermission  = errors.New("no permission")        //nolint:gochecknoglobals // an error value
+	// ErrRestoring is an ErrUnreachable that passes.
+	ErrRestoring = fmt.Errorf("%w yet", ErrUnreachable) //nolint:gochecknoglobals // an error value
 )
 
 // maxReply bounds what is read of a reply, in bytes: 10,000 endpoints take some 5 MB.
@@ -80,7 +82,7 @@ func get[T any](ctx context.Context, c *Client, path string) (v T, err error) {
 			f.Error = resp.Status
 		}
 		if resp.StatusCode == http.StatusServiceUnavailable {
-			return v, fmt.Errorf("%s: %w: %s", c.socket, ErrUnreachable, f.Error)
+			return v, fmt.Errorf("%s: %w: %s", c.socket, ErrRestoring, f.Error)
 		}
 		return v, fmt.Errorf("%s: %s", c.socket, f.Error)
 	}

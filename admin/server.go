@@ -80,7 +80,7 @@ func (s *Server) whenReady(view func() any) http.HandlerFunc {
 			reply(w, http.StatusOK, view())
 		default:
 			w.Header().Set("Retry-After", "1")
-			reply(w, http.StatusServiceUnavailable, failure{Version, "the daemon is still restoring its networks: try again"})
+			reply(w, http.StatusServiceUnavailable, failure{Version, "it is still restoring its networks"})
 		}
 	}
 }

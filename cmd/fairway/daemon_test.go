@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,9 +19,43 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childSocket); dir != "" {
+		os.Exit(childDaemon(dir))
+	}
+	if os.Getenv(childCommand) != "" {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// childCommand tells the test's own binary, run as a child, to be fairway.
+const childCommand = "TEST_FAIRWAY"
+
+// childDaemon runs a daemon until SIGTERM.
+func childDaemon(dir string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	log := logrus.New()
+	d := &daemon{
+		config: config{Socket: filepath.Join(dir, "fairway.sock"), AdminSocket: filepath.Join(dir, "admin.sock")},
+		log:    log,
+		compose: func(context.Context, config, logrus.FieldLogger) (parts, error) {
+			return parts{
+				networks: deaf{}, addresses: deaf{}, records: noRecords{},
+				restore: func(context.Context) error { return nil },
+			}, nil
+		},
+	}
+	if err := d.Run(ctx); err != nil {
+		log.Error(err)
+		return 1
+	}
+	return 0
+}
 
 // deaf is a driver that only lets endpoints leave.
 type deaf struct {

@@ -39,6 +39,8 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, admin.ErrPermission):
 		return "the socket is root's: run it with sudo"
+	case errors.Is(err, admin.ErrRestoring):
+		return "try again in a moment"
 	case errors.Is(err, admin.ErrUnreachable):
 		return "is it running? systemctl status fairway"
 	}

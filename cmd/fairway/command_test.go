@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"fairway/admin"
+	"fairway/store"
+
+	"github.com/sirupsen/logrus"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into testdata") //nolint:gochecknoglobals // a flag of the test
+
+// shown is what the daemon of the command tests runs.
+type shown struct {
+	networks  []store.Network
+	endpoints []store.Endpoint
+}
+
+func (s shown) Networks() []store.Network   { return s.networks }
+func (s shown) Endpoints() []store.Endpoint { return s.endpoints }
+
+func fixture() shown {
+	at := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	id := func(c string) string { return strings.Repeat(c, 64) }
+	prefix, addr := netip.MustParsePrefix, netip.MustParseAddr
+	s := shown{
+		networks: []store.Network{
+			{ID: id("b"), Mode: "bridge", Link: "fwb2", Created: at},
+			{
+				ID: id("a"), Name: "web", Mode: "bridge", Link: "fwb1", MTU: 1500, Created: at,
+				Options: map[string]string{"mtu": "1500"},
+				Subnets: []store.Subnet{
+					{Prefix: prefix("172.20.0.0/24"), Gateway: addr("172.20.0.1")},
+					{Prefix: prefix("fd00:20::/64"), Gateway: addr("fd00:20::1")},
+				},
+			},
+		},
+		endpoints: []store.Endpoint{
+			{
+				ID: id("1"), Network: id("a"), Container: "app", MAC: "02:00:00:00:00:01", HostLink: "fwv1", Created: at,
+				IPv4: prefix("172.20.0.2/24"), IPv6: prefix("fd00:20::2/64"), Sandbox: "/var/run/docker/netns/1",
+				Published: []store.PortBinding{
+					{Proto: 6, HostPort: 80, IP: addr("172.20.0.2"), Port: 8080},
+					{Proto: 6, HostPort: 80, IP: addr("fd00:20::2"), Port: 8080},
+					{Proto: 6, HostIP: addr("127.0.0.1"), HostPort: 9000, IP: addr("172.20.0.2"), Port: 9000},
+				},
+			},
+			{
+				ID: id("2"), Network: id("a"), Container: "evil\x1b[2J\u009b\u202ename", MAC: "02:00:00:00:00:02", HostLink: "fwv2",
+				IPv4: prefix("172.20.0.3/24"), Created: at,
+			},
+			{ID: id("3"), Network: id("b"), MAC: "02:00:00:00:00:03", HostLink: "fwv3", Created: at},
+		},
+	}
+	for port := uint16(5000); port <= 5999; port++ {
+		s.endpoints[1].Published = append(s.endpoints[1].Published,
+			store.PortBinding{Proto: 17, HostPort: port, IP: addr("172.20.0.3"), Port: port})
+	}
+	return s
+}
+
+// serveAdmin serves records, or nothing yet, and returns the socket.
+func serveAdmin(t *testing.T, records admin.Records, ready bool) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	l, err := listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan struct{})
+	if ready {
+		close(opened)
+	}
+	s := admin.New(admin.Options{Records: records, Ready: opened, Log: logrus.New()})
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return path
+}
+
+// execute runs one command line and returns all that it shows.
+func execute(ctx context.Context, line string) string {
+	var out, errs bytes.Buffer
+	code := run(ctx, fields(line), &out, &errs)
+	text := out.String()
+	if errs.Len() > 0 {
+		text += "stderr: " + strings.ReplaceAll(strings.TrimSuffix(errs.String(), "\n"), "\n", "\nstderr: ") + "\n"
+	}
+	if code != 0 {
+		text += fmt.Sprintf("exit %d\n", code)
+	}
+	return text
+}
+
+// fields splits a command line at blanks outside of quotes.
+func fields(line string) []string {
+	quoted := false
+	return strings.FieldsFunc(line, func(r rune) bool {
+		if r == '\'' {
+			quoted = !quoted
+		}
+		return r == '\'' || r == ' ' && !quoted
+	})
+}
+
+// Each file of testdata is a session: a line "$ fairway …", then what it shows.
+func TestCommands(t *testing.T) {
+	daemons := map[string]string{
+		"lists.txt":     serveAdmin(t, fixture(), true),
+		"empty.txt":     serveAdmin(t, shown{}, true),
+		"restoring.txt": serveAdmin(t, fixture(), false),
+		"usage.txt":     "/nonexistent/admin.sock",
+		"help.txt":      "/nonexistent/admin.sock",
+	}
+	for name, socket := range daemons {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("FAIRWAY_ADMIN_SOCKET", socket)
+			file := filepath.Join("testdata", name)
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got strings.Builder
+			for line := range strings.Lines(string(want)) {
+				command, ok := strings.CutPrefix(line, "$ fairway")
+				if !ok {
+					continue
+				}
+				got.WriteString(line)
+				got.WriteString(strings.ReplaceAll(execute(t.Context(), strings.TrimSpace(command)), socket, "SOCKET"))
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if got.String() != string(want) {
+				t.Errorf("%s differs (go test -update writes it):\n%s", file, got.String())
+			}
+		})
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for err, want := range map[error]int{
+		nil: 0, errors.New("x"): 1, usagef("x"): 2,
+		fmt.Errorf("a: %w", admin.ErrUnreachable): 3, fmt.Errorf("a: %w", admin.ErrPermission): 4,
+	} {
+		if got := exitCode(err); got != want {
+			t.Errorf("%v: exit %d, want %d", err, got, want)
+		}
+	}
+	if h := hint(admin.ErrPermission); !strings.Contains(h, "sudo") {
+		t.Errorf("hint without permission: %q", h)
+	}
+}
+
+// Whatever things are called, a terminal gets printable characters only, and a
+// table keeps its columns.
+func FuzzTerminal(f *testing.F) {
+	f.Add("web")
+	f.Add("\x1b]0;owned\x07")
+	f.Add("a\tb\r\nc\x00\x7f\u0085\u009b31m\u200b\u202e\xff\xc2")
+	f.Add(`quo"te  and blanks `)
+	f.Add("")
+	f.Fuzz(func(t *testing.T, name string) {
+		reply := admin.Endpoints{Endpoints: []admin.Endpoint{{ID: name, NetworkName: name, Container: name, MAC: name, Link: name}}}
+		for _, v := range []view{{}, {json: true}, {quiet: true}, {noTrunc: true}, {format: "{{.Container}}"}, {format: "json"}} {
+			var out bytes.Buffer
+			if err := v.show(&out, v.endpoints(reply)); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range out.String() {
+				if r != '\n' && !unicode.IsPrint(r) && !(v.format == "{{.Container}}" && r == '\t') || r == unicode.ReplacementChar && !strings.ContainsRune(strings.ToValidUTF8(name, "\ufffd"), r) {
+					t.Fatalf("%+v: %q reaches the terminal as %q", v, name, out.String())
+				}
+			}
+			if v == (view{}) {
+				lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+				if len(lines) != 2 {
+					t.Fatalf("a row of %q takes %d lines", name, len(lines)-1)
+				}
+			}
+		}
+		if c := cell(name); c == "" || strings.Contains(c, "  ") && c[0] != '"' {
+			t.Errorf("cell of %q is %q", name, c)
+		}
+		if message := printable(name); strings.ContainsFunc(message, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("message %q", message)
+		}
+	})
+}
+
+// A refused connection is no daemon: nobody listens behind a socket file.
+func TestStaleAdminSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = l.Close()
+	got := execute(t.Context(), "networks --admin-socket "+path)
+	want := "stderr: fairway: " + path + ": daemon not reachable: connection refused\nstderr: hint: is it running? systemctl status fairway\nexit 3\n"
+	if got != want {
+		t.Errorf("got:\n%swant:\n%s", got, want)
+	}
+}
