@@ -114,7 +114,7 @@ func bridgeOf(t testing.TB, h *lab.Host, network string) string {
 	}
 	for _, r := range rows {
 		if r["id"] == id {
-			return r["bridge"].(string)
+			return r["link"].(string)
 		}
 	}
 	t.Fatalf("no bridge found for network %s", network)

@@ -74,6 +74,14 @@ func (l *LAN) Sees(t testing.TB, proto, address string) {
 	t.Errorf("the neighbour was not asked by %s; last askers:\n%s", line, l.Neighbour.Exec(t, "tail", "-5", "/run/seen"))
 }
 
+// NeverSaw checks that the neighbour's server was not asked by an address.
+func (l *LAN) NeverSaw(t testing.TB, proto, address string) {
+	t.Helper()
+	if _, err := l.Neighbour.try("grep", "-qxF", proto+" "+address, "/run/seen"); err == nil {
+		t.Errorf("the neighbour was asked by %s %s", proto, address)
+	}
+}
+
 // address returns the n-th host's addresses.
 func address(n int) (v4, v6 string) {
 	return fmt.Sprintf("203.0.113.%d", 10+n), fmt.Sprintf("2001:db8:1::%x", 0x10+n)

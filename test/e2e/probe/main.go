@@ -16,7 +16,8 @@ const usage = `usage: probe COMMAND ...
   serve [tcp|udp]:PORT ...   answer every line with "NAME CLIENT-ADDRESS LINE", print who
                              asks; until told to end
   sleep                      nothing, until told to end
-  ask PROTO ADDRESS [FROM]   send one line, print the answer; exit 1 if there is none within 1 s
+  ask PROTO ADDRESS [FROM]   send one line, print the answer; exit 1 if there is none within
+                             1 s; FROM is the address and port to ask from
   talk ADDRESS SECONDS       one TCP connection, a line each 20 ms; print how many answers came
                              and the longest wait for one; exit 1 if the connection broke
   hold PROTO ADDRESS         take a port as a host's process does, print "held", until told to end

@@ -3,13 +3,17 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func lookPath(name string) (string, error) { return exec.LookPath(name) }
@@ -33,14 +37,10 @@ func serve(args []string) error {
 			}
 			go serveTCP(l, name)
 		case "udp":
-			// One socket per family: a wildcard one of both families answers
-			// from an address of the kernel's choice.
 			for _, network := range []string{"udp4", "udp6"} {
-				c, err := net.ListenPacket(network, ":"+port)
-				if err != nil {
-					continue // the family is not there
+				if err := serveUDP(network, ":"+port, name); err != nil && network == "udp4" {
+					return err // without IPv6 there is just the one
 				}
-				go serveUDP(c, name)
 			}
 		default:
 			return fmt.Errorf("serve %s: want tcp or udp", a)
@@ -69,24 +69,55 @@ func serveTCP(l net.Listener, name string) {
 	}
 }
 
-func serveUDP(c net.PacketConn, name string) {
-	buf := make([]byte, 2048)
+// serveUDP answers from the address that was asked, as any server of UDP on a
+// wildcard address must: the kernel would choose another (ip(7), IP_PKTINFO).
+func serveUDP(network, addr, name string) error {
+	config := net.ListenConfig{Control: func(network, _ string, c syscall.RawConn) (err error) {
+		e := c.Control(func(fd uintptr) {
+			if network == "udp6" {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+			} else {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+			}
+		})
+		return errors.Join(e, err)
+	}}
+	p, err := config.ListenPacket(context.Background(), network, addr)
+	if err != nil {
+		return err
+	}
+	go answerUDP(p.(*net.UDPConn), name)
+	return nil
+}
+
+func answerUDP(c *net.UDPConn, name string) {
+	buf, oob := make([]byte, 2048), make([]byte, 128)
 	for {
-		n, from, err := c.ReadFrom(buf)
+		n, on, _, from, err := c.ReadMsgUDP(buf, oob)
 		if err != nil {
 			return
 		}
 		fmt.Println("udp", hostOf(from))
-		fmt.Fprintf(writerTo{c, from}, "%s %s %s", name, hostOf(from), buf[:n])
+		text := fmt.Appendf(nil, "%s %s %s", name, hostOf(from), buf[:n])
+		_, _, _ = c.WriteMsgUDP(text, source(oob[:on]), from)
 	}
 }
 
-type writerTo struct {
-	net.PacketConn
-	to net.Addr
+// source turns the control message that a datagram came with into the one
+// that its answer leaves with: the same address, any interface.
+func source(oob []byte) []byte {
+	messages, err := syscall.ParseSocketControlMessage(oob)
+	if err != nil || len(messages) == 0 {
+		return nil
+	}
+	switch m := messages[0]; {
+	case m.Header.Level == unix.IPPROTO_IP && len(m.Data) >= unix.SizeofInet4Pktinfo:
+		return unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: [4]byte(m.Data[8:12])})
+	case m.Header.Level == unix.IPPROTO_IPV6 && len(m.Data) >= unix.SizeofInet6Pktinfo:
+		return unix.PktInfo6(&unix.Inet6Pktinfo{Addr: [16]byte(m.Data[:16])})
+	}
+	return nil
 }
-
-func (w writerTo) Write(b []byte) (int, error) { return w.WriteTo(b, w.to) }
 
 func hostOf(a net.Addr) string {
 	h, _, _ := net.SplitHostPort(a.String())
@@ -131,11 +162,11 @@ func ask(args []string) error {
 	return err
 }
 
-func localAddr(proto, host string) (net.Addr, error) {
+func localAddr(proto, from string) (net.Addr, error) {
 	if strings.HasPrefix(proto, "udp") {
-		return net.ResolveUDPAddr(proto, net.JoinHostPort(host, "0"))
+		return net.ResolveUDPAddr(proto, from)
 	}
-	return net.ResolveTCPAddr(proto, net.JoinHostPort(host, "0"))
+	return net.ResolveTCPAddr(proto, from)
 }
 
 // talk keeps one TCP connection busy for some seconds.
