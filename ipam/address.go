@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"fairway/store"
 )
@@ -18,8 +19,10 @@ func (a *Allocator) RequestAddress(ctx context.Context, spec AddressSpec) (netip
 	spec.Address = spec.Address.Unmap()
 	gone := a.askStale(ctx, spec)
 
-	a.mu.Lock()
-	h := a.handles[spec.Pool]
+	h, err := a.lock(ctx, spec.Pool)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("ipam: request address: %w", err)
+	}
 	if h == nil {
 		a.mu.Unlock()
 		return netip.Prefix{}, fmt.Errorf("pool %q isn't known: it was released, or never requested", spec.Pool)
@@ -164,8 +167,10 @@ func (h *handle) again(spec AddressSpec) (netip.Addr, bool) {
 // succeeds if the pool has no such address.
 func (a *Allocator) ReleaseAddress(ctx context.Context, pool string, ip netip.Addr) error {
 	ip = ip.Unmap()
-	a.mu.Lock()
-	h := a.handles[pool]
+	h, err := a.lock(ctx, pool)
+	if err != nil {
+		return fmt.Errorf("ipam: release address %s: %w", ip, err)
+	}
 	if h == nil {
 		a.mu.Unlock()
 		return nil
@@ -179,17 +184,18 @@ func (a *Allocator) ReleaseAddress(ctx context.Context, pool string, ip netip.Ad
 }
 
 // Free takes back addresses whatever pool they were requested by: those of an
-// endpoint that is gone though Docker didn't release them. It succeeds for those
-// that aren't in use.
-func (a *Allocator) Free(ctx context.Context, space string, subnet netip.Prefix, ips ...netip.Addr) error {
+// endpoint that is gone though Docker didn't release them. An address that was
+// requested after the time before belongs to a newer endpoint and stays. It
+// succeeds for those that aren't in use.
+func (a *Allocator) Free(ctx context.Context, space string, subnet netip.Prefix, before time.Time, ips ...netip.Addr) error {
 	for _, ip := range ips {
 		a.mu.Lock()
 		var l *lease
 		s := a.subnet(space, subnet)
-		if s != nil {
+		if s != nil && !s.goes() {
 			l = s.entries[ip].now
 		}
-		if l == nil {
+		if l == nil || l.Pool != "" && l.Created.After(before) {
 			a.mu.Unlock()
 			continue
 		}

@@ -62,13 +62,12 @@ type Allocator struct {
 	rand        io.Reader
 	log         logrus.FieldLogger
 
-	mu        sync.Mutex // never held while anything is waited for
-	seq       uint64     // of the newest lease
-	spaces    map[string]*subnets
-	handles   map[string]*handle
-	releasing map[string]*release // by pool ID
-	cuts      map[DefaultPool]*cut
-	useless   []address // may still have a record, but need none
+	mu      sync.Mutex // never held while anything is waited for
+	seq     uint64     // of the newest lease
+	spaces  map[string]*subnets
+	handles map[string]*handle
+	cuts    map[DefaultPool]*cut
+	useless []address // may still have a record, but need none
 }
 
 // An address names the record of an address.
@@ -76,12 +75,6 @@ type address struct {
 	space  string
 	subnet netip.Prefix
 	ip     netip.Addr
-}
-
-// A release is the removal of a handle while its commit is under way.
-type release struct {
-	done chan struct{}
-	err  error // once done is closed
 }
 
 // New returns an allocator that goes on where the records end.
@@ -97,7 +90,6 @@ func New(opts Options, records store.Records) (*Allocator, error) {
 		log:         opts.Log,
 		spaces:      map[string]*subnets{SpaceLocal: newSubnets(), SpaceGlobal: newSubnets()},
 		handles:     map[string]*handle{},
-		releasing:   map[string]*release{},
 		cuts:        map[DefaultPool]*cut{},
 	}
 	if a.delay == 0 {

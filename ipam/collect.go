@@ -38,7 +38,7 @@ func (a *Allocator) Reclaim(ctx context.Context) (removed int, err error) {
 	for _, s := range a.allSubnets() {
 		a.mu.Lock()
 		then := a.now().Add(-a.grace)
-		if a.current(s) && s.network {
+		if a.current(s) && !s.goes() && s.network {
 			for ip := range s.fresh {
 				l := s.entries[ip].now
 				if l.Kind == store.KindEndpoint && !l.Created.After(then) {
@@ -77,7 +77,7 @@ func (a *Allocator) Collect(ctx context.Context, known Known) (removed int, err 
 	var commits commits
 	for _, s := range a.allSubnets() {
 		a.mu.Lock()
-		if a.current(s) {
+		if a.current(s) && s.release() == nil {
 			if networks[s.prefix] > 0 {
 				a.collectAddresses(s, known.Engine, used[s.prefix], &commits)
 			}
@@ -136,6 +136,7 @@ func (a *Allocator) collectHandles(s *subnet, engine string, networks int, commi
 				"pool": h.ID, "engine": h.Engine, "created": h.Created,
 			}).Warn("took back a pool: not known to its engine")
 			commits.add(a.beginRelease(h))
+			return // the next one in the next round: one release at a time
 		}
 	}
 }

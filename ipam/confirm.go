@@ -18,11 +18,12 @@ func (a *Allocator) Confirm(space string, prefix netip.Prefix, ips ...netip.Addr
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.subnet(space, prefix)
-	if s == nil {
+	if s == nil || s.goes() {
 		return
 	}
 	var changes []store.Change
-	if h := s.newest(); h != nil && !h.Confirmed {
+	h := s.newest()
+	if !h.Confirmed {
 		h.Confirmed, h.noted = true, true
 		changes = append(changes, store.PutPool(h.Pool))
 	}
@@ -33,7 +34,7 @@ func (a *Allocator) Confirm(space string, prefix netip.Prefix, ips ...netip.Addr
 		}
 	}
 	for _, ip := range ips {
-		if change, ok := a.confirm(s, ip); ok {
+		if change, ok := a.confirm(s, ip, h.Engine); ok {
 			changes = append(changes, change)
 		}
 	}
@@ -56,8 +57,9 @@ func (s *subnet) newest() (newest *handle) {
 	return newest
 }
 
-// confirm makes ip a confirmed address in use, whatever it was.
-func (a *Allocator) confirm(s *subnet, ip netip.Addr) (store.Change, bool) {
+// confirm makes ip a confirmed address in use. One that wasn't in use belongs to
+// no handle from then on: any may release it.
+func (a *Allocator) confirm(s *subnet, ip netip.Addr, engine string) (store.Change, bool) {
 	if !ip.IsValid() || !s.prefix.Contains(ip) {
 		return store.Change{}, false
 	}
@@ -66,7 +68,7 @@ func (a *Allocator) confirm(s *subnet, ip netip.Addr) (store.Change, bool) {
 		return store.Change{}, false
 	}
 	l := store.Address{
-		Space: s.space, Subnet: s.prefix, IP: ip, Kind: store.KindEndpoint, Created: a.now(),
+		Space: s.space, Subnet: s.prefix, IP: ip, Engine: engine, Kind: store.KindEndpoint, Created: a.now(),
 	}
 	if e.now.inUse() {
 		l = e.now.Address

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 
 	"fairway/store"
@@ -29,16 +30,14 @@ func (a *Allocator) RequestPool(ctx context.Context, spec PoolSpec) (PoolReply, 
 		onHost = newRouted(prefixes)
 	}
 
-	a.mu.Lock()
-	h, err := a.place(spec, want, onHost)
+	h, err := a.place(ctx, spec, want, onHost)
 	if err != nil {
-		a.mu.Unlock()
 		return PoolReply{}, err
 	}
 	commit := a.store.Begin(append(a.sweep(4), store.PutPool(h.Pool))...)
 	a.mu.Unlock()
 	err = a.await(ctx, commit, func(err error) {
-		if err != nil && a.handles[h.ID] == h {
+		if err != nil {
 			a.detach(h)
 		}
 	})
@@ -48,8 +47,39 @@ func (a *Allocator) RequestPool(ctx context.Context, spec PoolSpec) (PoolReply, 
 	return PoolReply{ID: h.ID, Prefix: h.Subnet}, nil
 }
 
-// place finds the subnet for a new handle and puts the handle on it.
-func (a *Allocator) place(spec PoolSpec, want wanted, onHost routed) (*handle, error) {
+// place finds the subnet for a new handle and puts the handle on it. Unless it
+// fails it returns with the lock held.
+func (a *Allocator) place(ctx context.Context, spec PoolSpec, want wanted, onHost routed) (*handle, error) {
+	a.mu.Lock()
+	for want.subnet.IsValid() {
+		r := a.leavingFor(spec.Space, want.subnet)
+		if r == nil {
+			break
+		}
+		a.mu.Unlock()
+		if err := r.wait(ctx); err != nil {
+			return nil, fmt.Errorf("ipam: request pool %s: %w", want.subnet, err)
+		}
+		a.mu.Lock()
+	}
+	h, err := a.placed(spec, want, onHost)
+	if err != nil {
+		a.mu.Unlock()
+		return nil, err
+	}
+	return h, nil
+}
+
+// leavingFor returns the release that is under way of a pool that overlaps p.
+func (a *Allocator) leavingFor(space string, p netip.Prefix) *release {
+	all := a.spaces[space]
+	if other, ok := all.overlapping(p); ok {
+		return all.by[other].release()
+	}
+	return nil
+}
+
+func (a *Allocator) placed(spec PoolSpec, want wanted, onHost routed) (*handle, error) {
 	var err error
 	if want.subnet.IsValid() {
 		err = a.mayHave(spec.Space, want)
@@ -65,7 +95,7 @@ func (a *Allocator) place(spec PoolSpec, want wanted, onHost routed) (*handle, e
 	}
 	h := &handle{Pool: store.Pool{
 		ID: id, Engine: spec.Engine, Space: spec.Space,
-		Subnet: want.subnet, Range: want.ipRange, Options: spec.Options, Created: a.now(),
+		Subnet: want.subnet, Range: want.ipRange, Options: maps.Clone(spec.Options), Created: a.now(),
 	}}
 	a.attach(h)
 	return h, nil
@@ -78,7 +108,7 @@ func (a *Allocator) newID(space string, subnet netip.Prefix) (string, error) {
 			return "", fmt.Errorf("ipam: request pool: %w", err)
 		}
 		id := space + "/" + subnet.String() + "/" + hex.EncodeToString(b[:])
-		if a.handles[id] == nil && a.releasing[id] == nil {
+		if a.handles[id] == nil {
 			return id, nil
 		}
 	}
@@ -133,12 +163,23 @@ func (s *subnet) unused() bool {
 // ReleasePool takes back a pool, and with a subnet's last one all that is left
 // of its addresses. It succeeds if there is no such pool.
 func (a *Allocator) ReleasePool(ctx context.Context, id string) error {
-	a.mu.Lock()
-	h := a.handles[id]
-	r := a.releasing[id]
+	h, err := a.lock(ctx, id)
+	if err != nil {
+		return fmt.Errorf("ipam: release pool %s: %w", id, err)
+	}
+	for h != nil && h.subnet.release() != nil { // of another handle on the subnet: one after the other
+		r := h.subnet.release()
+		a.mu.Unlock()
+		if err := r.wait(ctx); err != nil {
+			return fmt.Errorf("ipam: release pool %s: %w", h.Subnet, err)
+		}
+		if h, err = a.lock(ctx, id); err != nil {
+			return fmt.Errorf("ipam: release pool %s: %w", id, err)
+		}
+	}
 	if h == nil {
 		a.mu.Unlock()
-		return r.wait(ctx)
+		return nil
 	}
 	commit, finish := a.beginRelease(h)
 	a.mu.Unlock()
@@ -148,30 +189,59 @@ func (a *Allocator) ReleasePool(ctx context.Context, id string) error {
 	return nil
 }
 
-// wait waits for the outcome of a release that another call began.
+// A release is the removal of a handle while its commit is under way. The handle
+// stays until then, but isn't used any more.
+type release struct{ done chan struct{} }
+
+// wait waits until the commit is done, whatever its outcome.
 func (r *release) wait(ctx context.Context) error {
-	if r == nil {
-		return nil
-	}
 	select {
 	case <-r.done:
-		return r.err
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
+// lock takes the lock and returns the handle of that ID, nil if there is none.
+// The outcome of a release that is under way is waited for.
+func (a *Allocator) lock(ctx context.Context, id string) (*handle, error) {
+	for {
+		a.mu.Lock()
+		h := a.handles[id]
+		if h == nil || h.leaving == nil {
+			return h, nil
+		}
+		r := h.leaving
+		a.mu.Unlock()
+		if err := r.wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// release returns the release of one of s's handles that is under way, nil if
+// there is none. There is never more than one.
+func (s *subnet) release() *release {
+	for _, h := range s.handles {
+		if h.leaving != nil {
+			return h.leaving
+		}
+	}
+	return nil
+}
+
+// goes reports whether s goes with the handle that is being released.
+func (s *subnet) goes() bool { return len(s.handles) == 1 && s.release() != nil }
+
 // beginRelease removes h. With its subnet's last handle all records of the
 // subnet's addresses go, with another one those addresses that h requested are
-// released: nobody else can.
+// released: nobody else can. No other release may be under way on the subnet.
 func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(error)) {
 	s := h.subnet
-	r := &release{done: make(chan struct{})}
-	a.releasing[h.ID] = r
-	a.detach(h)
 	changes := []store.Change{store.DeletePool(h.ID)}
 	var finishes []func(error)
-	if len(s.handles) == 0 {
+	if len(s.handles) == 1 {
 		for ip := range s.entries {
 			changes = append(changes, store.DeleteAddress(s.space, s.prefix, ip))
 		}
@@ -182,16 +252,16 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 			changes, finishes = append(changes, put), append(finishes, finish)
 		}
 	}
+	h.leaving = &release{done: make(chan struct{})}
 	return a.store.Begin(changes...), func(err error) {
-		delete(a.releasing, h.ID)
 		for _, finish := range finishes {
 			finish(err)
 		}
-		if err != nil {
-			a.restore(h)
-			r.err = fmt.Errorf("ipam: release pool %s: %w", h.Subnet, err)
+		close(h.leaving.done)
+		h.leaving = nil
+		if err == nil {
+			a.detach(h)
 		}
-		close(r.done)
 	}
 }
 
@@ -210,9 +280,7 @@ func (a *Allocator) attach(h *handle) {
 	all := a.spaces[h.Space]
 	s := all.by[h.Subnet]
 	if s == nil {
-		if s = h.subnet; s == nil {
-			s = newSubnet(h.Space, h.Subnet)
-		}
+		s = newSubnet(h.Space, h.Subnet)
 		all.add(s)
 		for _, c := range a.cuts {
 			c.note(s.prefix)
@@ -249,24 +317,6 @@ func (a *Allocator) unnote(c *cut, p netip.Prefix) {
 		}
 	}
 	c.taken.remove(host{0, i})
-}
-
-// restore brings back a handle whose removal wasn't made durable. If its subnet
-// was given out anew since, the handle comes to lie on the new one.
-func (a *Allocator) restore(h *handle) {
-	old := h.subnet
-	a.attach(h)
-	s := h.subnet
-	if s == old {
-		return
-	}
-	s.network = s.network || old.network
-	for ip, e := range old.entries {
-		if _, ok := s.entries[ip]; !ok && e.saved != nil {
-			s.entries[ip] = entry{saved: e.saved}
-			s.set(ip, e.saved)
-		}
-	}
 }
 
 func (a *Allocator) subnet(space string, prefix netip.Prefix) *subnet {

@@ -62,6 +62,7 @@ type handle struct {
 	store.Pool
 	subnet  *subnet
 	noted   bool      // Confirmed is on its way to the store, or there
+	leaving *release  // under way; nil if none
 	missing time.Time // since when the engine hasn't known the pool; zero: it does
 }
 
