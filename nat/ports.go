@@ -46,19 +46,29 @@ type Ports struct {
 
 	mu     sync.Mutex
 	owners map[string][]*hold
+	byPort map[protoPort][]*hold // the same
 }
 
 // A hold is a port on one address.
 type hold struct {
 	key
-	fd  int   // -1: no socket
-	err error // why not
+	owner string
+	fd    int   // -1: no socket
+	err   error // why not
 }
 
 type key struct {
+	protoPort
+	ip netip.Addr
+}
+
+type protoPort struct {
 	proto uint8
-	ip    netip.Addr
 	port  uint16
+}
+
+func newKey(proto uint8, ip netip.Addr, port uint16) key {
+	return key{protoPort{proto, port}, ip.Unmap()}
 }
 
 // NewPorts returns an empty set of ports. Step is told of every change before
@@ -67,7 +77,7 @@ func NewPorts(step func(string)) *Ports {
 	if step == nil {
 		step = func(string) {}
 	}
-	return &Ports{step: step, owners: map[string][]*hold{}}
+	return &Ports{step: step, owners: map[string][]*hold{}, byPort: map[protoPort][]*hold{}}
 }
 
 // Reserve takes a port for every request, or none at all, and returns them in
@@ -118,22 +128,22 @@ func (p *Ports) Restore(owner string, held []Held) error {
 	p.step("ports.restore")
 	var errs []error
 	for _, h := range held {
-		k := key{h.Proto, h.HostIP.Unmap(), h.Port}
-		have := slices.ContainsFunc(p.owners[owner], func(o *hold) bool { return o.key == k && o.err == nil })
-		if have {
-			continue
-		}
-		p.owners[owner] = slices.DeleteFunc(p.owners[owner], func(o *hold) bool { return o.key == k })
-		n := &hold{key: k, fd: -1}
-		if err := p.conflict(k, nil); err != nil {
-			n.err = err
+		k := newKey(h.Proto, h.HostIP, h.Port)
+		i := slices.IndexFunc(p.byPort[k.protoPort], func(o *hold) bool { return o.owner == owner && o.key == k })
+		var n *hold
+		if i >= 0 {
+			n = p.byPort[k.protoPort][i]
 		} else {
+			n = &hold{key: k, owner: owner, fd: -1, err: p.conflict(k, nil)}
+			p.owners[owner] = append(p.owners[owner], n)
+			p.byPort[k.protoPort] = append(p.byPort[k.protoPort], n)
+		}
+		if n.fd < 0 && p.conflict(k, map[*hold]bool{n: true}) == nil {
 			n.fd, n.err = bind(k, true)
 		}
 		if n.err != nil {
 			errs = append(errs, n.err)
 		}
-		p.owners[owner] = append(p.owners[owner], n)
 	}
 	return errors.Join(errs...)
 }
@@ -148,7 +158,7 @@ func (p *Ports) Release(owner string) {
 	for _, h := range p.owners[owner] {
 		h.close()
 	}
-	delete(p.owners, owner)
+	p.set(owner, nil)
 }
 
 // Held lists all that is held, by owner.
@@ -175,6 +185,7 @@ func (p *Ports) Close() error {
 		}
 	}
 	clear(p.owners)
+	clear(p.byPort)
 	return nil
 }
 
@@ -182,14 +193,29 @@ func (p *Ports) Close() error {
 // what sockets can't say, sctp and what Restore couldn't bind. Holds in except
 // don't count.
 func (p *Ports) conflict(k key, except map[*hold]bool) error {
-	for _, holds := range p.owners {
-		for _, h := range holds {
-			if h.proto == k.proto && h.port == k.port && overlap(h.ip, k.ip) && !except[h] {
-				return bindError(k, ErrAllocated)
-			}
+	for _, h := range p.byPort[k.protoPort] {
+		if overlap(h.ip, k.ip) && !except[h] {
+			return bindError(k, ErrAllocated)
 		}
 	}
 	return nil
+}
+
+// set makes holds all that owner has.
+func (p *Ports) set(owner string, holds []*hold) {
+	for _, h := range p.owners[owner] {
+		same := slices.DeleteFunc(p.byPort[h.protoPort], func(o *hold) bool { return o == h })
+		if p.byPort[h.protoPort] = same; len(same) == 0 {
+			delete(p.byPort, h.protoPort)
+		}
+	}
+	delete(p.owners, owner)
+	for _, h := range holds {
+		p.byPort[h.protoPort] = append(p.byPort[h.protoPort], h)
+	}
+	if len(holds) > 0 {
+		p.owners[owner] = holds
+	}
 }
 
 // overlap reports whether a socket on a and one on b want the same packets.

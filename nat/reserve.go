@@ -16,11 +16,11 @@ type reservation struct {
 	want  []Request
 	ports []uint16 // settled, by request
 
-	chosen [][]*hold      // by request
-	old    []*hold        // what the owner held before
-	kept   map[*hold]bool // of old: chosen again
-	lent   map[*hold]bool // of old: closed to make way for one of the owner's new ports
-	made   map[*hold]bool // bound by this call
+	chosen [][]*hold             // by request
+	old    []*hold               // what the owner held before
+	kept   map[*hold]bool        // of old: chosen again
+	lent   []*hold               // of old: closed to make way for one of the owner's new ports
+	made   map[protoPort][]*hold // bound by this call
 }
 
 // attempts bounds how often an ephemeral port is looked for that is free on
@@ -31,7 +31,7 @@ func newReservation(p *Ports, owner string, want []Request) *reservation {
 	return &reservation{
 		Ports: p, owner: owner, want: want,
 		ports: make([]uint16, len(want)), chosen: make([][]*hold, len(want)),
-		old: p.owners[owner], kept: map[*hold]bool{}, lent: map[*hold]bool{}, made: map[*hold]bool{},
+		old: p.owners[owner], kept: map[*hold]bool{}, made: map[protoPort][]*hold{},
 	}
 }
 
@@ -72,28 +72,36 @@ func (w Request) last() uint16 { return max(w.First, w.Last) }
 // keep settles request i by what the owner holds already, if it can.
 func (r *reservation) keep(i int) {
 	w := r.want[i]
-	for _, h := range r.old {
-		if w.First != 0 && (h.port < w.First || h.port > w.last()) {
-			continue
-		}
-		var holds []*hold
-		for _, ip := range w.HostIPs {
-			k := key{w.Proto, ip.Unmap(), h.port}
-			j := slices.IndexFunc(r.old, func(o *hold) bool { return o.key == k && !r.kept[o] && !slices.Contains(holds, o) })
-			if j < 0 {
-				break
-			}
-			holds = append(holds, r.old[j])
-		}
-		if len(holds) < len(w.HostIPs) {
-			continue
-		}
-		r.chosen[i], r.ports[i] = holds, h.port
-		for _, o := range holds {
-			r.kept[o] = true
-		}
+	if w.First != 0 && w.last() == w.First {
+		r.keepPort(i, w.First)
 		return
 	}
+	for _, h := range r.old {
+		if !r.kept[h] && h.proto == w.Proto && (w.First == 0 || w.First <= h.port && h.port <= w.last()) && r.keepPort(i, h.port) {
+			return
+		}
+	}
+}
+
+// keepPort settles request i by port, if the owner holds it on all addresses.
+func (r *reservation) keepPort(i int, port uint16) bool {
+	var holds []*hold
+	for _, ip := range r.want[i].HostIPs {
+		k := newKey(r.want[i].Proto, ip, port)
+		same := r.byPort[k.protoPort]
+		j := slices.IndexFunc(same, func(o *hold) bool {
+			return o.owner == r.owner && o.key == k && !r.kept[o] && !slices.Contains(holds, o)
+		})
+		if j < 0 {
+			return false
+		}
+		holds = append(holds, same[j])
+	}
+	for _, h := range holds {
+		r.kept[h] = true
+	}
+	r.chosen[i], r.ports[i] = holds, port
+	return true
 }
 
 // take settles request i by binding.
@@ -146,44 +154,45 @@ func (r *reservation) takePort(i int, port uint16) error {
 	w := r.want[i]
 	var holds []*hold
 	for _, ip := range w.HostIPs {
-		h := &hold{key: key{w.Proto, ip.Unmap(), port}, fd: -1}
+		h := &hold{key: newKey(w.Proto, ip, port), owner: r.owner, fd: -1}
 		if err := r.bind(h); err != nil {
 			for _, h := range holds {
-				h.close()
-				delete(r.made, h)
+				r.unmake(h)
 			}
 			return err
 		}
-		r.made[h] = true
+		r.made[h.protoPort] = append(r.made[h.protoPort], h)
 		holds = append(holds, h)
 	}
 	r.chosen[i], r.ports[i] = holds, port
 	return nil
 }
 
+func (r *reservation) unmake(h *hold) {
+	h.close()
+	r.made[h.protoPort] = slices.DeleteFunc(r.made[h.protoPort], func(m *hold) bool { return m == h })
+}
+
 // bind takes the port of h. What the owner held of that port and didn't choose
 // again makes way: it is taken back by undo.
-func (r *reservation) bind(h *hold) error {
+func (r *reservation) bind(h *hold) (err error) {
 	except := map[*hold]bool{}
-	for _, o := range r.old {
-		if r.kept[o] || o.proto != h.proto || o.port != h.port || !overlap(o.ip, h.ip) {
+	for _, o := range r.byPort[h.protoPort] {
+		if o.owner != r.owner || r.kept[o] || !overlap(o.ip, h.ip) {
 			continue
 		}
 		except[o] = true
 		if o.fd >= 0 {
 			o.close()
-			r.lent[o] = true
+			r.lent = append(r.lent, o)
 		}
 	}
-	if err := r.conflict(h.key, except); err != nil {
+	if err = r.conflict(h.key, except); err != nil {
 		return err
 	}
-	for m := range r.made {
-		if m.proto == h.proto && m.port == h.port && overlap(m.ip, h.ip) {
-			return bindError(h.key, ErrAllocated)
-		}
+	if slices.ContainsFunc(r.made[h.protoPort], func(m *hold) bool { return overlap(m.ip, h.ip) }) {
+		return bindError(h.key, ErrAllocated)
 	}
-	var err error
 	h.fd, err = bind(h.key, false)
 	return err
 }
@@ -195,20 +204,17 @@ func (r *reservation) finish() {
 			o.close()
 		}
 	}
-	holds := slices.Concat(r.chosen...)
-	if len(holds) == 0 {
-		delete(r.owners, r.owner)
-		return
-	}
-	r.owners[r.owner] = holds
+	r.set(r.owner, slices.Concat(r.chosen...))
 }
 
 // undo lets go what this call bound and takes back what it lent.
 func (r *reservation) undo() {
-	for h := range r.made {
-		h.close()
+	for _, holds := range r.made {
+		for _, h := range holds {
+			h.close()
+		}
 	}
-	for o := range r.lent {
+	for _, o := range r.lent {
 		o.fd, o.err = bind(o.key, true)
 	}
 }

@@ -110,7 +110,7 @@ func bindError(k key, err error) error {
 // freePort returns a port that is free on ip, chosen by the kernel among the
 // ephemeral ones. It is not held.
 func freePort(proto uint8, ip netip.Addr) (uint16, error) {
-	k := key{proto, ip, 0}
+	k := newKey(proto, ip, 0)
 	fd, err := open(k)
 	if err != nil {
 		return 0, bindError(k, err)
