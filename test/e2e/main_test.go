@@ -34,7 +34,6 @@ const (
 // world is what all tests of this binary share.
 var world struct {
 	tools  *lab.Tools
-	lan    *lab.LAN
 	driver string // under test
 
 	mu    sync.Mutex
@@ -60,16 +59,12 @@ func run(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, world.tools.Close()) }()
-	if world.lan, err = lab.NewLAN(world.tools); err != nil {
-		return 1, err
-	}
-	defer func() { err = errors.Join(err, world.lan.Close()) }()
 	done := make(chan struct{})
 	go func() { // an interrupt ends the hosts, and with them the tests
 		select {
 		case <-ctx.Done():
 			time.Sleep(time.Second)
-			_ = errors.Join(closeShared(), world.lan.Close(), world.tools.Close())
+			_ = errors.Join(closeShared(), world.tools.Close())
 			os.Exit(130)
 		case <-done:
 		}

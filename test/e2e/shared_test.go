@@ -46,7 +46,7 @@ func borrow(t *testing.T, engine string) (*lab.Host, func()) {
 	world.mu.Unlock()
 	s.mu.Lock()
 	s.once.Do(func() {
-		h, err := world.lan.NewHost(lab.Config{Name: "shared", Engine: world.tools.Engine(engine)})
+		h, err := newHost(lab.Config{Name: "shared", Engine: world.tools.Engine(engine)})
 		if err != nil {
 			t.Error(err)
 			return
@@ -85,7 +85,7 @@ func closeShared() error {
 	var errs []error
 	for _, s := range world.hosts {
 		if s.host != nil {
-			errs = append(errs, s.host.Close())
+			errs = append(errs, s.host.Close(), s.host.LAN.Close())
 		}
 	}
 	world.hosts = nil
@@ -95,15 +95,29 @@ func closeShared() error {
 // own makes a host for one test alone.
 func own(t *testing.T, config lab.Config) *lab.Host {
 	t.Helper()
-	h, err := world.lan.NewHost(config)
+	h, err := newHost(config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		explain(t, h)
-		if err := h.Close(); err != nil {
+		if err := errors.Join(h.Close(), h.LAN.Close()); err != nil {
 			t.Error(err)
 		}
 	})
 	return h
+}
+
+// newHost makes a host on a LAN of its own: hosts use the same subnets, which
+// one neighbour could not tell apart.
+func newHost(config lab.Config) (*lab.Host, error) {
+	lan, err := lab.NewLAN(world.tools)
+	if err != nil {
+		return nil, err
+	}
+	h, err := lan.NewHost(config)
+	if err != nil {
+		return nil, errors.Join(err, lan.Close())
+	}
+	return h, nil
 }

@@ -48,7 +48,8 @@ func (l *LAN) NewHost(config Config) (_ *Host, err error) {
 	if iptables == "" {
 		iptables = "nft"
 	}
-	m, err := newMachine(l.Neighbour.tools, config.Engine, fmt.Sprintf("%s%d", config.Name, number), "-iptables", iptables)
+	name := config.Name + "-" + strings.NewReplacer(".", "", "/", "-").Replace(config.Engine.Name) + "-" + fmt.Sprint(number)
+	m, err := newMachine(l.Neighbour.tools, config.Engine, name, "-iptables", iptables)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (h *Host) waitDaemons() {
 }
 
 // cgroup is the parent of all control groups of the host's containers.
-func (h *Host) cgroup() string { return fmt.Sprintf("fairway-e2e-%d-%s", os.Getpid(), h.Name) }
+func (h *Host) cgroup() string { return "fairway-e2e-" + filepath.Base(h.dir) }
 
 // removeCgroups removes the control groups that killed containers left, in
 // every hierarchy of version 1 or in the one of version 2.

@@ -3,6 +3,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -59,7 +60,9 @@ func NewLAN(tools *Tools) (*LAN, error) {
 }
 
 // Close ends the neighbour; hosts on the LAN lose their uplink.
-func (l *LAN) Close() error { return l.Neighbour.off() }
+func (l *LAN) Close() error {
+	return errors.Join(l.Neighbour.off(), os.RemoveAll(l.Neighbour.dir))
+}
 
 // Sees checks that the neighbour's server was asked by an address.
 func (l *LAN) Sees(t testing.TB, proto, address string) {

@@ -51,7 +51,7 @@ func (h *Host) Clean(t testing.TB) {
 		if e.daemon == nil {
 			continue
 		}
-		if err := e.removeAll(); err != nil {
+		if err := e.RemoveAll(); err != nil {
 			t.Error(err)
 		}
 	}
@@ -80,8 +80,8 @@ func (h *Host) CheckBaseline(t testing.TB) {
 	h.before, _ = h.state() // the next test answers for itself only
 }
 
-// removeAll removes what tests made: all containers and custom networks.
-func (d *Dockerd) removeAll() error {
+// RemoveAll removes what tests made: all containers and custom networks.
+func (d *Dockerd) RemoveAll() error {
 	ids, err := d.Try("ps", "--all", "--quiet")
 	if err != nil {
 		return err
