@@ -32,6 +32,7 @@ func TestOptionsPage(t *testing.T) {
 		"network options":    networkRows(t, func(o option.Option) bool { return !isDockers(o.Name) }),
 		"docker options":     networkRows(t, func(o option.Option) bool { return isDockers(o.Name) }),
 		"endpoint options":   endpointRows(t),
+		"ipam options":       ipamRows(t),
 		"refused settings":   refusalRows(t),
 		"ambiguous settings": ambiguousRows(t),
 	} {
