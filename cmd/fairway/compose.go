@@ -3,13 +3,102 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/sirupsen/logrus"
+
+	"fairway/driver"
+	"fairway/ipam"
+	"fairway/link"
+	"fairway/nat"
+	"fairway/nat/iptables"
+	"fairway/store"
 )
 
 // compose builds the daemon's parts from the real packages: the one place that
 // knows them all. What it opens, parts.close closes; what it returns an error
 // for, it has closed itself. It starts nothing: what runs is a task.
-func compose(context.Context, config, logrus.FieldLogger) (parts, error) {
-	return parts{}, errors.New("not composed yet")
+func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, err error) {
+	var open closers
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, open.Close())
+		}
+	}()
+	step := stepHook()
+	namespace, err := link.LockNamespace()
+	if err != nil {
+		return p, err
+	}
+	open.add(namespace.Close)
+	records, err := store.Open(c.StateDir, store.Options{Step: step, Log: log})
+	if err != nil {
+		return p, err
+	}
+	open.add(records.Close)
+	all, err := records.Records()
+	if err != nil {
+		return p, err
+	}
+	kernel, err := link.New(link.Options{Instance: records.Instance(), Log: log, Step: step})
+	if err != nil {
+		return p, err
+	}
+	open.add(kernel.Close)
+	firewall, err := iptables.New(ctx, iptables.Options{Instance: records.Instance(), Log: log, Step: step})
+	if err != nil {
+		return p, err
+	}
+	open.add(firewall.Close)
+	ports := nat.NewPorts(step)
+	open.add(ports.Close)
+
+	var d *driver.Driver
+	pools, err := ipam.New(ipam.Options{
+		Store: records, HostSubnets: kernel.Subnets, Pools: c.pools(), Instance: records.Instance(), Log: log,
+		Stale: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
+			return d.Abandoned(ctx, space, subnet, ip)
+		},
+	}, all)
+	if err != nil {
+		return p, err
+	}
+	d, err = driver.New(driver.Options{
+		Instance: records.Instance(), Modes: modes(records.Instance(), kernel),
+		Store: records, Kernel: kernel, Firewall: firewall, Ports: ports, Connections: nat.Connections{}, Pools: pools,
+		IPForward: c.IPForward, Refresh: func() {}, Log: log,
+	}, all)
+	if err != nil {
+		return p, fmt.Errorf("%s: %w", c.StateDir, err)
+	}
+	return parts{
+		networks: d, addresses: pools, records: d,
+		restore: d.Restore,
+		tasks:   []task{{"driver", d.Run}},
+		close:   open.Close,
+	}, nil
+}
+
+// pools returns the default address pools in ipam's form; nil for its own.
+func (c config) pools() (out []ipam.DefaultPool) {
+	for _, p := range c.DefaultPools {
+		out = append(out, ipam.DefaultPool{Base: p.Base, Size: p.Size})
+	}
+	return out
+}
+
+// closers closes what was opened, the last one first.
+type closers []func() error
+
+func (c *closers) add(f func() error) { *c = append(*c, f) }
+
+// Close closes everything.
+func (c *closers) Close() error {
+	var errs []error
+	for _, f := range slices.Backward(*c) {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
 }
