@@ -1,0 +1,83 @@
+//go:build kernel
+
+package link
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// clean fails the test if want is not what the kernel holds.
+func clean(t testing.TB, c *Conn, want Set) {
+	t.Helper()
+	have, err := c.read("", want)
+	must(t, err)
+	for _, s := range plan("", want, have, c.marks) {
+		t.Errorf("%s: %s", s.object, s.what)
+	}
+}
+
+func TestApplyMakesEverything(t *testing.T) {
+	c := newConn(t)
+	want := append(network(c), endpoint(c, 1)...)
+	must(t, c.Apply(t.Context(), want))
+	clean(t, c, want)
+	t.Log(run(t, "ip", "-d", "link", "show", "fwv1"))
+	t.Log(run(t, "ip", "-d", "link", "show", "fwi1"))
+	t.Log(run(t, "bridge", "fdb", "show", "br", "fwb1"))
+	t.Log(run(t, "ip", "neigh", "show", "nud", "permanent"))
+	t.Log(run(t, "ip", "addr", "show", "fwb1"))
+	must(t, c.Apply(t.Context(), want))
+	clean(t, c, want)
+	must(t, c.Remove(t.Context(), want))
+	must(t, c.Quiesce(t.Context()))
+	if left := names(t, c); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestApplyFailsClean(t *testing.T) {
+	c := newConn(t)
+	err := c.Apply(t.Context(), endpoint(c, 1))
+	if !errors.Is(err, unix.ENODEV) {
+		t.Fatalf("Apply with a missing bridge: %v, want ENODEV", err)
+	}
+	t.Log(err)
+	must(t, c.Apply(t.Context(), network(c)))
+	bad := slices.Concat(endpoint(c, 1), Set{Neighbour{Link: "gone", IP: endpoint(c, 1)[1].(Neighbour).IP, MAC: mac("02:00:00:00:00:01")}})
+	err = c.Apply(t.Context(), bad)
+	if !errors.Is(err, unix.ENODEV) {
+		t.Fatalf("Apply with a neighbour on a missing link: %v, want ENODEV", err)
+	}
+	t.Log(err)
+	if _, err := c.Link(t.Context(), "", "fwv1"); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("failed Apply left fwv1 behind: %v", err)
+	}
+	if left := names(t, c); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+	clean(t, c, network(c))
+}
+
+func TestApplyRefusesWhatIsNotOurs(t *testing.T) {
+	c := newConn(t)
+	must(t, c.Apply(t.Context(), network(c)))
+	run(t, "ip", "link", "add", "fwv1", "type", "bridge")
+	err := c.Apply(t.Context(), endpoint(c, 1))
+	if !errors.Is(err, unix.EEXIST) {
+		t.Errorf("a stranger's link in the way: %v, want EEXIST", err)
+	}
+	t.Log(err)
+	run(t, "ip", "link", "add", "fwi2", "type", "bridge")
+	err = c.Apply(t.Context(), endpoint(c, 2))
+	if !errors.Is(err, unix.EEXIST) {
+		t.Errorf("a stranger's link in the way of the peer: %v, want EEXIST", err)
+	}
+	t.Log(err)
+	if got := names(t, c); len(got) != 3 {
+		t.Errorf("links %v, want fwb1 and the strangers", got)
+	}
+}

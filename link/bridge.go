@@ -1,0 +1,105 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// bridge makes a bridge, or sees to the one that is there.
+func (a *attempt) bridge(ctx context.Context, s *space, b Bridge) error {
+	if b.Adopted {
+		_, err := s.index(b.Name)
+		return err
+	}
+	if err := a.Conn.queue.settle(ctx, b.Namespace, b.Name); err != nil {
+		return err
+	}
+	a.opts.Step("link.apply bridge")
+	_, err := s.fast.one(newBridge(b, a.group))
+	if errors.Is(err, unix.EEXIST) {
+		return a.rebridge(s, b)
+	}
+	if err != nil {
+		return err
+	}
+	a.made = append(a.made, b)
+	if err := a.bridgeInet6(s, b); err != nil {
+		return err
+	}
+	a.later(b, setLink(0, b.Name, linkChange{alias: alias(b.Alias), mtu: b.MTU, up: true}), nil)
+	return nil
+}
+
+// rebridge makes a bridge that is there as wanted, if it is ours.
+func (a *attempt) rebridge(s *space, b Bridge) error {
+	have, err := s.fast.link(b.Name)
+	if err != nil {
+		return err
+	}
+	if !a.ours(have) || have.kind != "bridge" {
+		return taken(have)
+	}
+	if bridgeDiff(b, have, a.marks) == "" {
+		return nil
+	}
+	a.opts.Step("link.apply bridge")
+	if err := a.bridgeInet6(s, b); err != nil {
+		return err
+	}
+	a.later(b, setBridge(have.index, have.bridge != nil && have.bridge.vlan), nil)
+	a.later(b, setLink(have.index, "", linkChange{alias: alias(b.Alias), mac: b.MAC, mtu: b.MTU, group: a.group, up: true}), nil)
+	return nil
+}
+
+// taken says that a link of somebody else's has the name of one that is wanted.
+func taken(l linkState) error {
+	kind := l.kind
+	if kind == "" {
+		kind = "hardware"
+	}
+	return fmt.Errorf("link %s (%s) is there already and not fairway's: %w", l.name, kind, unix.EEXIST)
+}
+
+// alias returns as much of a mark as the kernel takes (IFALIASZ, linux/if.h).
+func alias(mark string) string { return mark[:min(len(mark), 255)] }
+
+// differences collects in what a link differs from what is wanted.
+type differences []string
+
+func (d *differences) add(differs bool, format string, args ...any) {
+	if differs {
+		*d = append(*d, fmt.Sprintf(format, args...))
+	}
+}
+
+func (d differences) String() string { return strings.Join(d, ", ") }
+
+// link adds what all kinds of links have in common.
+func (d *differences) link(l linkState, mark string, mtu int, m marks) {
+	d.add(l.alias != alias(mark), "alias was %q", l.alias)
+	d.add(mtu > 0 && l.mtu != mtu, "MTU was %d", l.mtu)
+	d.add(l.group != m.group, "group was %d", l.group)
+}
+
+// bridgeDiff says how a bridge differs from what is wanted; "" if it doesn't.
+func bridgeDiff(b Bridge, l linkState, m marks) string {
+	var d differences
+	d.link(l, b.Alias, b.MTU, m)
+	d.add(!l.up, "was down")
+	d.add(len(b.MAC) > 0 && !bytes.Equal(l.mac, b.MAC), "MAC address was %s", l.mac)
+	if l.bridge != nil {
+		d.add(l.bridge.stp, "spanning tree was on")
+		d.add(l.bridge.forwardDelay != 0, "forward delay was %d", l.bridge.forwardDelay)
+		d.add(l.bridge.vlan, "VLAN filtering was on")
+	}
+	if l.inet6 != nil {
+		d.add(l.inet6.acceptRA, "router advertisements were accepted")
+		d.add(l.inet6.disabled == b.IPv6, "disable_ipv6 was %d", map[bool]int{true: 1}[l.inet6.disabled])
+	}
+	return d.String()
+}

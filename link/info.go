@@ -1,0 +1,58 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Info describes a link.
+type Info struct {
+	Name      string
+	Kind      string // "bridge", "veth", …; "" for hardware
+	Index     int
+	MTU       int // bytes
+	MAC       net.HardwareAddr
+	Alias     string
+	Up        bool
+	Addresses []netip.Prefix
+}
+
+// Link describes a link. One that is not there, or is about to be removed, is
+// unix.ENODEV.
+func (c *Conn) Link(_ context.Context, namespace, name string) (Info, error) {
+	info, err := c.info(namespace, name)
+	if err != nil {
+		return Info{}, fmt.Errorf("link: read %s: %w", name, err)
+	}
+	return info, nil
+}
+
+func (c *Conn) info(namespace, name string) (Info, error) {
+	if c.queue.isPending(namespace, name) {
+		return Info{}, unix.ENODEV
+	}
+	s, done, err := c.in(namespace)
+	if err != nil {
+		return Info{}, err
+	}
+	defer done()
+	l, err := s.fast.link(name)
+	if err != nil {
+		return Info{}, err
+	}
+	all, err := s.addresses()
+	if err != nil {
+		return Info{}, err
+	}
+	info := Info{Name: l.name, Kind: l.kind, Index: l.index, MTU: l.mtu, MAC: l.mac, Alias: l.alias, Up: l.up}
+	for a := range all {
+		if a.link == l.index {
+			info.Addresses = append(info.Addresses, a.prefix)
+		}
+	}
+	return info, nil
+}

@@ -1,0 +1,210 @@
+package link
+
+import (
+	"cmp"
+	"maps"
+	"net"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Repair is something that Reconcile had to do.
+type Repair struct {
+	Object string // e.g. "veth fwv0 to fwb0"
+	What   string // what was found
+}
+
+// A state is what the kernel of one namespace holds.
+type state struct {
+	links      []linkState
+	addresses  map[addressAt]int
+	neighbours map[neighbourAt]string  // permanent ones, with their MAC addresses
+	fdb        map[int]map[string]bool // static entries by port
+	sysctls    map[string]string       // of those that are wanted
+	leaving    map[string]bool         // links that are being removed already
+	alive      map[string]bool         // sandboxes that live
+}
+
+// A step takes the kernel nearer to what is wanted: it removes an object or
+// makes it (sure).
+type step struct {
+	remove bool
+	object Object
+	what   string // was found
+}
+
+// An orphan is a link of ours that nobody wants.
+type orphan struct{ namespace, name, alias string }
+
+// Key implements Object.
+func (o orphan) Key() Key       { return Key{o.namespace, "link", o.name} }
+func (o orphan) String() string { return "link " + o.name }
+
+// plan lists the steps from have to want, both of one namespace, in a fixed
+// order. Removals come first: a name must be free before it is given again. It
+// touches nothing.
+func plan(namespace string, want Set, have state, m marks) []step {
+	p := planner{namespace: namespace, want: want, state: have, marks: m, byName: map[string]linkState{}}
+	for _, l := range have.links {
+		p.byName[l.name] = l
+	}
+	p.orphanLinks()
+	p.orphansOnBridges()
+	for _, o := range want {
+		p.missing(o)
+	}
+	return p.steps
+}
+
+type planner struct {
+	state
+	marks
+	namespace string
+	want      Set
+	byName    map[string]linkState
+	steps     []step
+}
+
+func (p *planner) remove(o Object, what string) {
+	p.steps = append(p.steps, step{true, o, what})
+}
+
+func (p *planner) make(o Object, what string) {
+	if what != "" {
+		p.steps = append(p.steps, step{false, o, what})
+	}
+}
+
+// orphanLinks removes the links of ours that nobody wants. Of a pair, the
+// removal of one end does it.
+func (p *planner) orphanLinks() {
+	wanted := map[string]bool{}
+	ends := map[int]bool{} // the other ends of wanted links
+	for _, o := range p.want {
+		switch o := o.(type) {
+		case Bridge:
+			wanted[o.Name] = true
+		case Veth:
+			wanted[o.Name], wanted[o.Peer] = true, true
+			if l := p.byName[o.Name]; !l.elsewhere {
+				ends[l.peer] = true
+			}
+		}
+	}
+	gone := map[int]bool{}
+	for _, l := range p.links {
+		if !p.ours(l) || wanted[l.name] || ends[l.index] || p.leaving[l.name] {
+			continue
+		}
+		if !l.elsewhere && gone[l.peer] {
+			continue
+		}
+		gone[l.index] = true
+		p.remove(orphan{p.namespace, l.name, l.alias}, "belonged to nothing")
+	}
+}
+
+// orphansOnBridges removes what nobody wants on bridges that are all ours.
+func (p *planner) orphansOnBridges() {
+	names := map[int]string{}
+	addresses, neighbours := map[addressAt]bool{}, map[neighbourAt]bool{}
+	for _, o := range p.want {
+		switch o := o.(type) {
+		case Bridge:
+			if l, ok := p.byName[o.Name]; ok && !o.Adopted && p.ours(l) {
+				names[l.index] = l.name
+			}
+		case Address:
+			addresses[addressAt{p.byName[o.Link].index, o.Prefix}] = true
+		case Neighbour:
+			neighbours[neighbourAt{p.byName[o.Link].index, o.IP}] = true
+		}
+	}
+	byAddress := func(a, b addressAt) int { return cmp.Or(a.link-b.link, a.prefix.Compare(b.prefix)) }
+	for _, a := range slices.SortedFunc(maps.Keys(p.addresses), byAddress) {
+		if name, ok := names[a.link]; ok && !addresses[a] && !a.prefix.Addr().IsLinkLocalUnicast() {
+			p.remove(Address{p.namespace, name, a.prefix}, "belonged to nothing")
+		}
+	}
+	byIP := func(a, b neighbourAt) int { return cmp.Or(a.link-b.link, a.ip.Compare(b.ip)) }
+	for _, n := range slices.SortedFunc(maps.Keys(p.neighbours), byIP) {
+		if name, ok := names[n.link]; ok && !neighbours[n] {
+			mac, _ := net.ParseMAC(p.neighbours[n])
+			p.remove(Neighbour{p.namespace, name, n.ip, mac}, "belonged to nothing")
+		}
+	}
+}
+
+// missing makes what is wanted and not as it should be.
+func (p *planner) missing(o Object) {
+	const gone = "was missing"
+	switch o := o.(type) {
+	case Bridge:
+		l, ok := p.byName[o.Name]
+		switch {
+		case !ok:
+			p.make(o, gone)
+		case o.Adopted:
+		case !p.ours(l) || l.kind != "bridge":
+			p.make(o, "was somebody else's")
+		default:
+			p.make(o, bridgeDiff(o, l, p.marks))
+		}
+	case Veth:
+		p.veth(o)
+	case Address:
+		if l, ok := p.byName[o.Link]; !ok {
+			p.make(o, gone+" with its link")
+		} else if flags, ok := p.addresses[addressAt{l.index, o.Prefix}]; !ok || flags&unix.IFA_F_DADFAILED != 0 {
+			p.make(o, gone)
+		}
+	case Neighbour:
+		l, ok := p.byName[o.Link]
+		mac, there := p.neighbours[neighbourAt{l.index, o.IP}]
+		switch {
+		case !ok:
+			p.make(o, gone+" with its link")
+		case !there:
+			p.make(o, gone)
+		case mac != o.MAC.String():
+			p.make(o, "MAC address was "+mac)
+		}
+	case Sysctl:
+		if now, ok := p.sysctls[o.Path]; !ok {
+			p.make(o, gone)
+		} else if now != o.Value {
+			p.make(o, "was "+now)
+		}
+	}
+}
+
+func (p *planner) veth(v Veth) {
+	host, ok := p.byName[v.Name]
+	switch {
+	case p.leaving[v.Name]:
+	case !ok && v.Sandbox != "" && !p.alive[v.Sandbox]:
+		// Its sandbox has gone, and the pair with it: what becomes of the
+		// endpoint is not for the kernel to say.
+	case !ok:
+		p.make(v, "was missing")
+	case !p.ours(host):
+		p.make(v, "was somebody else's")
+	case !sameVeth(v, host):
+		p.make(v, "was another endpoint's")
+	case halfMade(v, host):
+		p.make(v, "was half made")
+	default:
+		var d differences
+		if what := vethDiff(v, host, p.byName[v.Master].index, p.fdb[host.index], p.marks); what != "" {
+			d = append(d, what)
+		}
+		if peer, ok := p.byName[v.Peer]; ok && !host.elsewhere && peer.index == host.peer {
+			if what := peerDiff(v, peer, p.marks); what != "" {
+				d = append(d, what)
+			}
+		}
+		p.make(v, d.String())
+	}
+}
+

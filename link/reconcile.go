@@ -1,0 +1,102 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// Reconcile makes everything of ours in the kernel equal to want, and removes
+// what of ours is not in it. It reads each table once and writes nothing when
+// nothing has drifted. What it found is in the repairs, which are all true even
+// when others failed. Nothing may be applied or removed at the same time.
+func (c *Conn) Reconcile(ctx context.Context, want Set) ([]Repair, error) {
+	by := map[string]Set{"": nil}
+	order := []string{""}
+	for _, o := range want {
+		ns := o.Key().Namespace
+		if _, ok := by[ns]; !ok {
+			order = append(order, ns)
+		}
+		by[ns] = append(by[ns], o)
+	}
+	var repairs []Repair
+	var errs []error
+	for _, ns := range order {
+		done, err := c.reconcile(ctx, ns, by[ns])
+		repairs = append(repairs, done...)
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return repairs, errors.Join(errs...)
+}
+
+func (c *Conn) reconcile(ctx context.Context, namespace string, want Set) (repairs []Repair, err error) {
+	have, err := c.read(namespace, want)
+	if err != nil {
+		return nil, fmt.Errorf("link: reconcile: %w", err)
+	}
+	if namespace == "" {
+		c.chooseGrave(have.links)
+	}
+	var errs []error
+	for _, step := range plan(namespace, want, have, c.marks) {
+		do := c.Apply
+		if step.remove {
+			do = c.Remove
+		}
+		if err := do(ctx, Set{step.object}); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		repairs = append(repairs, Repair{step.object.String(), step.what})
+	}
+	return repairs, errors.Join(errs...)
+}
+
+// read returns what the kernel holds, each table by one dump.
+func (c *Conn) read(namespace string, want Set) (have state, err error) {
+	s, done, err := c.in(namespace)
+	if err != nil {
+		return have, err
+	}
+	defer done()
+	have.leaving = c.queue.leaving(namespace)
+	if have.links, err = s.links(); err != nil {
+		return have, err
+	}
+	if have.addresses, err = s.addresses(); err != nil {
+		return have, err
+	}
+	if have.neighbours, err = s.neighbours(); err != nil {
+		return have, err
+	}
+	if have.fdb, err = s.fdbAll(); err != nil {
+		return have, err
+	}
+	have.sysctls, have.alive = map[string]string{}, map[string]bool{}
+	for _, o := range want {
+		switch o := o.(type) {
+		case Sysctl:
+			v, err := c.readSysctl(s, o.Path)
+			if err == nil {
+				have.sysctls[o.Path] = v
+			} else if !errors.Is(err, unix.ENOENT) {
+				return have, err
+			}
+		case Veth:
+			if o.Sandbox == "" || slices.ContainsFunc(have.links, func(l linkState) bool { return l.name == o.Name }) {
+				continue
+			}
+			have.alive[o.Sandbox] = c.SandboxAlive(o.Sandbox)
+			if !have.alive[o.Sandbox] {
+				c.log.WithField("link", o.Name).WithField("sandbox", o.Sandbox).Debug("link: gone with its sandbox")
+			}
+		}
+	}
+	return have, nil
+}

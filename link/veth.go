@@ -1,0 +1,180 @@
+package link
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// veth makes a pair, or sees to the one that is there. It doesn't read the
+// kernel first.
+func (a *attempt) veth(ctx context.Context, s *space, v Veth) error {
+	if err := a.Conn.queue.settle(ctx, v.Namespace, v.Name, v.Peer); err != nil {
+		return err
+	}
+	err := a.newVeth(s, v)
+	if errors.Is(err, unix.EEXIST) {
+		var again bool
+		if again, err = a.reveth(ctx, s, v); again && err == nil {
+			err = a.newVeth(s, v)
+		}
+	}
+	if errors.Is(err, unix.EXFULL) {
+		return fmt.Errorf("bridge %s has the 1,023 ports that one can have: %w", v.Master, err)
+	}
+	return err
+}
+
+// newVeth makes a pair that is not there.
+func (a *attempt) newVeth(s *space, v Veth) error {
+	if v.Sandbox != "" && a.SandboxAlive(v.Sandbox) {
+		return a.vethInside(s, v)
+	}
+	if err := a.pair(s, v, v.Peer, -1); err != nil {
+		return err
+	}
+	a.later(v, setLink(0, v.Peer, linkChange{alias: alias(v.Alias)}), nil)
+	return nil
+}
+
+// pair makes both ends, the peer in the namespace of a descriptor or, with -1,
+// beside the host's end, which speaks no IPv6 and will be up.
+func (a *attempt) pair(s *space, v Veth, peer string, peerNS int) error {
+	master, err := s.index(v.Master)
+	if err != nil {
+		return err
+	}
+	a.opts.Step("link.apply veth")
+	if _, err := s.fast.one(newVeth(v, master, a.group, peer, peerNS)); err != nil {
+		return err
+	}
+	a.made = append(a.made, v)
+	if err := a.noInet6(s, v.Name); err != nil {
+		return err
+	}
+	index, err := s.index(v.Name)
+	if err != nil {
+		return err
+	}
+	a.port(v, index)
+	return nil
+}
+
+// port settles what the host's end is to its bridge.
+func (a *attempt) port(v Veth, index int) {
+	a.later(v, setPort(v, index), nil)
+	if !v.Learning {
+		a.later(v, newFDB(index, v.PeerMAC), nil)
+	}
+}
+
+// reveth sees to a link that has a name of the pair. What is left of another
+// endpoint of ours is removed, and then the pair can be made.
+func (a *attempt) reveth(ctx context.Context, s *space, v Veth) (again bool, err error) {
+	host, err := s.fast.link(v.Name)
+	name := v.Name
+	if errors.Is(err, unix.ENODEV) {
+		host, err = s.fast.link(v.Peer)
+		name = v.Peer
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return true, nil // gone meanwhile
+	}
+	if err != nil {
+		return false, err
+	}
+	if !a.ours(host) {
+		return false, taken(host)
+	}
+	if name == v.Name && sameVeth(v, host) && !halfMade(v, host) {
+		return false, a.repairVeth(s, v, host)
+	}
+	a.enqueue(v.Namespace, name, host.alias)
+	return true, a.Conn.queue.settle(ctx, v.Namespace, name)
+}
+
+// sameVeth reports whether a link of ours is for the endpoint that v is for.
+func sameVeth(v Veth, host linkState) bool {
+	return host.kind == "veth" && (host.alias == "" || owner(host.alias) == owner(v.Alias))
+}
+
+// halfMade reports whether a pair was left in a crash while its end in the
+// sandbox was being configured: the host's end is marked and comes up last.
+func halfMade(v Veth, host linkState) bool {
+	return v.Sandbox != "" && host.elsewhere && host.alias == "" && !host.up
+}
+
+// repairVeth makes a pair that is there as wanted. An end in a sandbox is the
+// container's.
+func (a *attempt) repairVeth(s *space, v Veth, host linkState) error {
+	master, err := s.index(v.Master)
+	if err != nil {
+		return err
+	}
+	fdb, err := s.fdb(host.index)
+	if err != nil {
+		return err
+	}
+	if vethDiff(v, host, master, fdb, a.marks) != "" {
+		a.opts.Step("link.apply veth")
+		if err := a.noInet6(s, v.Name); err != nil {
+			return err
+		}
+		change := linkChange{mtu: v.MTU, group: a.group}
+		if host.master != master {
+			change.master = master
+		}
+		a.later(v, setLink(host.index, "", change), nil)
+		a.port(v, host.index)
+	}
+	if host.elsewhere {
+		return nil
+	}
+	peer, err := s.fast.link(v.Peer)
+	if errors.Is(err, unix.ENODEV) {
+		return nil // it has another name just now: Docker is moving it
+	}
+	if err != nil || peer.index != host.peer || peerDiff(v, peer, a.marks) == "" {
+		return err
+	}
+	a.later(v, setLink(peer.index, "", linkChange{alias: alias(v.Alias), mac: v.PeerMAC, mtu: v.MTU, group: a.group}), nil)
+	return nil
+}
+
+// vethDiff says how the host's end of a pair differs from what is wanted; "" if
+// it doesn't. The master is the index of the bridge, fdb what is static on the
+// port.
+func vethDiff(v Veth, l linkState, master int, fdb map[string]bool, m marks) string {
+	var d differences
+	d.link(l, v.Alias, v.MTU, m)
+	d.add(!l.up, "was down")
+	d.add(l.inet6 != nil && !l.inet6.disabled, "spoke IPv6")
+	switch {
+	case l.master != master:
+		d.add(true, "was no port of %s", v.Master)
+	case l.port == nil:
+		d.add(true, "%s is no bridge", v.Master)
+	default:
+		d.add(l.port.learning != v.Learning, "learning was %t", l.port.learning)
+		d.add(l.port.isolated != v.Isolated, "isolated was %t", l.port.isolated)
+		d.add(l.port.hairpin != v.Hairpin, "hairpin was %t", l.port.hairpin)
+		d.add(!l.port.guard, "BPDU guard was off")
+		d.add(!v.Learning && !fdb[v.PeerMAC.String()], "had no static FDB entry")
+	}
+	return d.String()
+}
+
+// peerDiff says how the end that waits beside the host's differs from what is
+// wanted.
+func peerDiff(v Veth, l linkState, m marks) string {
+	var d differences
+	d.link(l, v.Alias, v.MTU, m)
+	d.add(!bytes.Equal(l.mac, v.PeerMAC), "MAC address was %s", l.mac)
+	for i := range d {
+		d[i] = "the container's end: " + d[i]
+	}
+	return d.String()
+}
