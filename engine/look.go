@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+)
+
+// wireNetwork is a network as the API gives it. Containers is there only if one
+// network is asked for.
+type wireNetwork struct {
+	ID     string `json:"Id"`
+	Name   string
+	Driver string
+	IPAM   struct {
+		Driver string
+		Config []wireSubnet
+	}
+	Containers map[string]wireEndpoint // by container ID; "ep-ID" for the engine's own endpoints
+}
+
+type wireSubnet struct {
+	Subnet             string
+	Gateway            string // an address; some engines add the length
+	AuxiliaryAddresses map[string]string
+}
+
+type wireEndpoint struct {
+	EndpointID  string
+	Name        string
+	IPv4Address string // with the length; "" none
+	IPv6Address string
+}
+
+// look asks for everything that is fairway's. Any error is one of the whole:
+// half an answer would make the other half look stale.
+func (c *client) look(ctx context.Context, engine string) (View, error) {
+	v := View{Engine: engine, Networks: map[string]Network{}}
+	var all []wireNetwork
+	if err := c.get(ctx, "/networks", nil, &all); err != nil {
+		return View{}, err
+	}
+	for _, n := range all {
+		if !isOurs(n.Driver) && !isOurs(n.IPAM.Driver) {
+			continue
+		}
+		var full wireNetwork
+		err := c.get(ctx, "/networks/"+url.PathEscape(n.ID), nil, &full)
+		if status := (*statusError)(nil); errors.As(err, &status) && status.code == http.StatusNotFound {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return View{}, err
+		}
+		v.Networks[n.ID] = full.network()
+	}
+	return v, nil
+}
+
+func (w wireNetwork) network() Network {
+	n := Network{
+		Name: clean(w.Name), Driver: isOurs(w.Driver), IPAM: isOurs(w.IPAM.Driver),
+		Endpoints: map[string]Endpoint{},
+	}
+	for id, e := range w.Containers {
+		if len(id) > 3 && id[:3] == "ep-" {
+			id = ""
+		}
+		n.Endpoints[e.EndpointID] = Endpoint{
+			ContainerID: clean(id), Name: clean(e.Name), IPv4: prefix(e.IPv4Address), IPv6: prefix(e.IPv6Address),
+		}
+	}
+	for _, s := range w.IPAM.Config {
+		n.Subnets = append(n.Subnets, n.subnet(s))
+	}
+	return n
+}
+
+func (n Network) subnet(w wireSubnet) Subnet {
+	s := Subnet{Prefix: prefix(w.Subnet).Masked(), Gateway: addr(w.Gateway)}
+	for _, a := range w.AuxiliaryAddresses {
+		if ip := addr(a); ip.IsValid() {
+			s.Aux = append(s.Aux, ip)
+		}
+	}
+	if s.Prefix.Addr().IsUnspecified() { // the size that was asked for
+		s.Prefix = n.prefixOf(s.Prefix)
+	}
+	return s
+}
+
+// prefixOf returns the subnet that endpoints have addresses in, of the family
+// and the size asked for; invalid if there is none.
+func (n Network) prefixOf(size netip.Prefix) netip.Prefix {
+	for _, e := range n.Endpoints {
+		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+			if p.IsValid() && p.Bits() == size.Bits() && p.Addr().BitLen() == size.Addr().BitLen() {
+				return p.Masked()
+			}
+		}
+	}
+	return netip.Prefix{}
+}
+
+// prefix and addr return an invalid value for what they can't read.
+func prefix(text string) netip.Prefix {
+	p, _ := netip.ParsePrefix(text)
+	return p
+}
+
+func addr(text string) netip.Addr {
+	ip, _ := netip.ParseAddr(text)
+	return cmp.Or(ip, prefix(text).Addr())
+}
