@@ -39,17 +39,20 @@ func BenchmarkSocket(b *testing.B) {
 		s.fill(b)
 		subjects = append(subjects, s)
 	}
-	var sync, commit sample
+	var sync, commit, empty sample
 	for round := range *rounds {
 		for i := range subjects {
 			subjects[(i+round)%len(subjects)].turn(b)
 			for range perTurn {
 				sync = append(sync, fl.sync(b))
 				commit = append(commit, fl.commit(b))
+				start := time.Now()
+				subjects[0].call(b, "/NetworkDriver.GetCapabilities", nil)
+				empty = append(empty, time.Since(start))
 			}
 		}
 	}
-	reportSocket(b, subjects, sync, commit)
+	reportSocket(b, subjects, sync, commit, empty)
 }
 
 // fill attaches the endpoints that are to be present.
@@ -108,7 +111,7 @@ func (s *subject) turn(b *testing.B) {
 	s.daemon.clean(b, append(links, e.link))
 }
 
-func reportSocket(b *testing.B, subjects []*subject, sync, commit sample) {
+func reportSocket(b *testing.B, subjects []*subject, sync, commit, empty sample) {
 	var rows [][]string
 	row := func(what string, present int, s sample) {
 		rows = append(rows, []string{what, fmt.Sprint(present), ms(s.p50()), ms(s.p95()), ms(s.max()), times(s.p50(), sync.p50()), times(s.p50(), commit.p50())})
@@ -123,6 +126,7 @@ func reportSocket(b *testing.B, subjects []*subject, sync, commit sample) {
 		row("attach of an address just detached", s.present, s.again)
 		row("links gone after the last of "+fmt.Sprint(perTurn)+" detaches", s.present, s.clean)
 	}
+	row("a call that does nothing (GetCapabilities)", 0, empty)
 	row("bare fdatasync of 4 KiB", 0, sync)
 	row("bare bbolt commit", 0, commit)
 	table([]string{"at the socket", "present", "p50 ms", "p95 ms", "max ms", "p50 to fdatasync", "p50 to bbolt commit"}, rows)
