@@ -13,7 +13,7 @@ type Dockerd struct {
 	host   *Host
 	suffix string // tells this engine's directories and sockets from the first's
 	engine Engine // whose programs run: changed by Upgrade
-	chroot string // where that engine's tree is; "" in the host's root
+	chroot string // where that engine's tree is mounted; "" in the host's root
 	daemon *daemon
 }
 
@@ -58,7 +58,7 @@ func (d *Dockerd) start(args ...string) error {
 	}
 	all = append(append(all, h.config.Docker...), args...)
 	if d.chroot != "" {
-		all = append([]string{"chroot", d.chroot}, all...)
+		all = append([]string{"/fw/probe", "enter", d.chroot}, all...)
 	}
 	var err error
 	if d.daemon, err = h.startDaemon("dockerd"+d.suffix, all, func() error {
@@ -70,10 +70,10 @@ func (d *Dockerd) start(args ...string) error {
 	if _, err := d.Try("image", "inspect", Image); err == nil {
 		return nil
 	}
-	if _, err := d.Try("import", "/fw/image.tar", Image); err != nil {
+	if _, err := d.Try("import", "--change", "ENV PATH=/bin", "/fw/image.tar", Image); err != nil {
 		return err
 	}
-	_, err = d.Try("import", "--change", "EXPOSE 80/tcp 53/udp", "/fw/image.tar", ExposingImage)
+	_, err = d.Try("import", "--change", "ENV PATH=/bin", "--change", "EXPOSE 80/tcp 53/udp", "/fw/image.tar", ExposingImage)
 	return err
 }
 
@@ -163,10 +163,10 @@ func (h *Host) Upgrade(t testing.TB, to Engine) {
 	root := "/next"
 	h.Sh(t, fmt.Sprintf(`
 		mkdir -p %[1]s /tmp/next-upper /tmp/next-work
-		mount -t overlay -o lowerdir=/engines/%[2]s,upperdir=/tmp/next-upper,workdir=/tmp/next-work overlay %[1]s
+		busybox mount -t overlay -o lowerdir=/engines/%[2]s,upperdir=/tmp/next-upper,workdir=/tmp/next-work overlay %[1]s
 		for d in proc sys dev run var/lib/docker; do
 			mkdir -p %[1]s/$d
-			mount --rbind /$d %[1]s/$d
+			busybox mount -o rbind /$d %[1]s/$d
 		done
 		for i in iptables ip6tables; do for s in '' -save -restore; do
 			ln -sf $(readlink /usr/sbin/iptables) %[1]s/usr/sbin/$i$s

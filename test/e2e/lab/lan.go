@@ -93,6 +93,7 @@ func address(n int) (v4, v6 string) {
 // plug gives a host its uplink eth0, both families, and the way out.
 func (l *LAN) plug(h *Host) error {
 	port := fmt.Sprintf("port%d", h.number)
+	_, _ = l.Neighbour.try("ip", "link", "del", port) // of before a reboot: the kernel takes its time
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.Namespace = "eth0", netlink.NsPid(h.PID())
 	if err := netlink.LinkAdd(&netlink.Veth{

@@ -7,8 +7,12 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 const usage = `usage: probe COMMAND ...
@@ -22,6 +26,7 @@ const usage = `usage: probe COMMAND ...
                              and the longest wait for one; exit 1 if the connection broke
   hold PROTO ADDRESS         take a port as a host's process does, print "held", until told to end
   exec PIDFILE COMMAND ...   write the process id down and become COMMAND
+  enter DIR COMMAND ...      become COMMAND in a mount namespace whose root is the mount DIR
   init DIR OPTION ...        become a host: see init.go
 `
 
@@ -31,7 +36,7 @@ func main() {
 		os.Exit(2)
 	}
 	commands := map[string]func([]string) error{
-		"serve": serve, "sleep": sleep, "ask": ask, "talk": talk, "hold": hold, "exec": execute, "init": initHost,
+		"serve": serve, "sleep": sleep, "ask": ask, "talk": talk, "hold": hold, "exec": execute, "enter": enter, "init": initHost,
 	}
 	run, ok := commands[os.Args[1]]
 	if !ok {
@@ -64,9 +69,29 @@ func execute(args []string) error {
 	if err := os.WriteFile(args[0], fmt.Appendln(nil, os.Getpid()), 0o644); err != nil {
 		return err
 	}
-	path, err := lookPath(args[1])
+	return become(args[1:])
+}
+
+func become(args []string) error {
+	path, err := exec.LookPath(args[0])
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(path, args[1:], os.Environ())
+	return syscall.Exec(path, args, os.Environ())
+}
+
+// enter changes the root of the whole namespace: after a mere chroot a
+// container's namespace would begin at the old one, where docker exec ends up.
+func enter(args []string) error {
+	if len(args) < 2 {
+		return fmt.Errorf("enter: want DIR COMMAND")
+	}
+	runtime.LockOSThread() // the namespace is the thread's, which exec makes the process'
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("unshare: %w", err)
+	}
+	if err := pivot(args[0]); err != nil {
+		return err
+	}
+	return become(args[1:])
 }

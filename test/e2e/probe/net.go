@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,8 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-func lookPath(name string) (string, error) { return exec.LookPath(name) }
 
 // serve answers on each PROTO:PORT, in both families.
 func serve(args []string) error {
