@@ -3,6 +3,7 @@ package iptables
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -25,8 +26,12 @@ type around struct {
 	uplinks map[string]bool
 }
 
-// looksLikeDockers reports whether a link has a name that Docker gives to its
-// bridges.
+// dockers are the names that Docker gives to its bridges. One of them with a
+// network card in it is still a bridge of containers.
+var dockers = regexp.MustCompile(`^(docker0|docker_gwbridge|br-[0-9a-f]{12})$`) //nolint:gochecknoglobals // a constant
+
+// looksLikeDockers reports whether the rules take a link for one of Docker's
+// bridges by its name.
 func looksLikeDockers(name string) bool {
 	return name == "docker0" || name == "docker_gwbridge" || strings.HasPrefix(name, "br-")
 }
@@ -80,7 +85,7 @@ func sortOut(links []netlink.Link, gateways map[int]bool, ours map[string]bool) 
 			continue // no rule can name it
 		}
 		isBridge := l.Type() == "bridge"
-		uplink := isBridge && (gateways[l.Attrs().Index] || outward[l.Attrs().Index])
+		uplink := isBridge && (gateways[l.Attrs().Index] || outward[l.Attrs().Index] && !dockers.MatchString(name))
 		if uplink {
 			a.uplinks[name] = true
 		}

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 
-	goiptables "github.com/coreos/go-iptables/iptables"
 	"github.com/sirupsen/logrus"
 
 	"fairway/nat"
@@ -52,14 +51,18 @@ func New(_ context.Context, opts Options) (*Firewall, error) {
 		}
 	}
 	if opts.Log == nil {
-		l := logrus.New()
-		l.SetOutput(io.Discard)
-		opts.Log = l
+		opts.Log = silent()
 	}
 	if opts.Step == nil {
 		opts.Step = func(string) {}
 	}
 	return newFirewall(opts, programs{}, lookAround, lacks6()), nil
+}
+
+func silent() logrus.FieldLogger {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return l
 }
 
 func newFirewall(opts Options, run runner, look func(map[string]bool) (around, error), no6 error) *Firewall {
@@ -190,24 +193,42 @@ func (f *Firewall) equalize(ctx context.Context, want nat.State) ([]nat.Repair, 
 	}
 	var repairs []nat.Repair
 	for _, v6 := range f.families() {
-		out, err := f.run.run(ctx, "", program(v6, "save"))
+		found, err := f.equalizeFamily(ctx, render(want, v6, f.opts.Instance, a), v6)
 		if err != nil {
 			return repairs, err
 		}
-		have, err := parseSave(out)
-		if err != nil {
-			return repairs, err
-		}
-		p := compare(have, render(want, v6, f.opts.Instance, a), f.opts.Instance)
-		if err := f.restore(ctx, v6, p.text()); err != nil {
-			return repairs, err
-		}
-		for _, r := range p.found {
-			repairs = append(repairs, nat.Repair{What: familyName(v6) + " " + r.What})
-		}
+		repairs = append(repairs, found...)
 	}
 	f.known = true
 	return repairs, nil
+}
+
+// tries bounds how often a family is compared again because somebody else,
+// dockerd mostly, changed the rules between reading and writing.
+const tries = 3
+
+func (f *Firewall) equalizeFamily(ctx context.Context, want ruleset, v6 bool) (found []nat.Repair, err error) {
+	for range tries {
+		var out []byte
+		if out, err = f.run.run(ctx, "", program(v6, "save")); err != nil {
+			return nil, err
+		}
+		var have saved
+		if have, err = parseSave(out); err != nil {
+			return nil, err
+		}
+		p := compare(have, want, f.opts.Instance)
+		if err = f.restore(ctx, v6, p.text()); err == nil {
+			for i := range p.found {
+				p.found[i].What = familyName(v6) + " " + p.found[i].What
+			}
+			return p.found, nil
+		}
+		if ctx.Err() != nil {
+			return nil, err
+		}
+	}
+	return nil, err
 }
 
 // moveEndpoints changes the rules of the endpoints that differ.
@@ -228,32 +249,6 @@ func (f *Firewall) restore(ctx context.Context, v6 bool, script string) error {
 	f.opts.Step("iptables.restore " + familyName(v6))
 	_, err := f.run.run(ctx, script, program(v6, "restore"), "--noflush", "--wait", lockWait)
 	return err
-}
-
-// GuardForward makes DROP the policy of FORWARD in a family, as Docker does
-// when it turns forwarding on: what neither enters nor leaves by one of our
-// bridges is not forwarded for its sake.
-func (f *Firewall) GuardForward(ctx context.Context, v6 bool) error {
-	if err := f.lock(ctx); err != nil {
-		return err
-	}
-	defer f.unlock()
-	proto := goiptables.ProtocolIPv4
-	if v6 {
-		if f.no6 != nil {
-			return nil // and nothing that could be forwarded
-		}
-		proto = goiptables.ProtocolIPv6
-	}
-	t, err := goiptables.New(goiptables.IPFamily(proto), goiptables.Timeout(20))
-	if err != nil {
-		return fmt.Errorf("iptables: %w", err)
-	}
-	f.opts.Step("iptables.policy " + familyName(v6))
-	if err := t.ChangePolicy("filter", "FORWARD", "DROP"); err != nil {
-		return fmt.Errorf("iptables: policy of FORWARD: %w", err)
-	}
-	return nil
 }
 
 // Close ends the use of f. Its rules stay.

@@ -121,17 +121,14 @@ func (r renderer) accept() []rule {
 	rules := []rule{r.rule(0, "-j %s", chainForward)}
 	add := func(format string, args ...any) { rules = append(rules, r.rule(0, format, args...)) }
 	for _, b := range r.links {
-		if !b.shared {
+		if !r.around.uplinks[b.link] { // else only what is of our networks
 			add("-i %s -o %s -j ACCEPT", b.link, b.link)
-			if b.entered() {
-				add("-o %s -j %s", b.link, chainFrom)
-				add("-i %s -j %s", b.link, chainTo)
-			}
-			continue
 		}
 		for _, n := range b.nets {
-			add("%s-i %s -o %s -j ACCEPT", b.src(n), b.link, b.link)
-			add("%s-i %s -o %s -j ACCEPT", b.dst(n), b.link, b.link)
+			if r.around.uplinks[b.link] {
+				add("%s-i %s -o %s -j ACCEPT", b.src(n), b.link, b.link)
+				add("%s-i %s -o %s -j ACCEPT", b.dst(n), b.link, b.link)
+			}
 			if !n.Internal {
 				add("%s-o %s -j %s", b.dst(n), b.link, chainFrom)
 				add("%s-i %s -j %s", b.src(n), b.link, chainTo)

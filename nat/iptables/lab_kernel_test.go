@@ -25,7 +25,7 @@ type namespace struct {
 	h    netns.NsHandle
 }
 
-func newNamespace(t *testing.T, name string) *namespace {
+func newNamespace(t testing.TB, name string) *namespace {
 	t.Helper()
 	n := &namespace{name: name}
 	done := make(chan error)
@@ -57,12 +57,12 @@ func (n *namespace) do(f func()) {
 	<-done
 }
 
-func (n *namespace) run(t *testing.T, command ...string) string {
+func (n *namespace) run(t testing.TB, command ...string) string {
 	t.Helper()
 	return n.input(t, "", command...)
 }
 
-func (n *namespace) input(t *testing.T, input string, command ...string) string {
+func (n *namespace) input(t testing.TB, input string, command ...string) string {
 	t.Helper()
 	var out []byte
 	var err error
@@ -77,7 +77,7 @@ func (n *namespace) input(t *testing.T, input string, command ...string) string 
 	return string(out)
 }
 
-func (n *namespace) sysctl(t *testing.T, path, value string) {
+func (n *namespace) sysctl(t testing.TB, path, value string) {
 	t.Helper()
 	var err error
 	n.do(func() { err = os.WriteFile("/proc/sys/"+path, []byte(value), 0o644) })
@@ -87,7 +87,7 @@ func (n *namespace) sysctl(t *testing.T, path, value string) {
 }
 
 // serve answers on a port with the client's address, until the test ends.
-func (n *namespace) serve(t *testing.T, network, address string) {
+func (n *namespace) serve(t testing.TB, network, address string) {
 	t.Helper()
 	var err error
 	if strings.HasPrefix(network, "udp") {
@@ -191,7 +191,7 @@ var flavours = []string{"nft", "legacy"}
 
 // useFlavour puts programs of a flavour first in PATH, under the names that
 // everybody calls.
-func useFlavour(t *testing.T, flavour string) {
+func useFlavour(t testing.TB, flavour string) {
 	t.Helper()
 	multi := "/usr/sbin/xtables-" + flavour + "-multi"
 	if _, err := os.Stat(multi); err != nil {
