@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"fairway/driver"
+	"fairway/engine"
 	"fairway/ipam"
 	"fairway/link"
 	"fairway/nat"
@@ -56,6 +58,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	open.add(ports.Close)
 
 	var d *driver.Driver
+	var watcher *engine.Watcher
 	pools, err := ipam.New(ipam.Options{
 		Store: records, HostSubnets: kernel.Subnets, Pools: c.pools(), Instance: records.Instance(), Log: log,
 		Stale: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
@@ -68,16 +71,22 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	d, err = driver.New(driver.Options{
 		Instance: records.Instance(), Modes: modes(records.Instance(), kernel),
 		Store: records, Kernel: kernel, Firewall: firewall, Ports: ports, Connections: nat.Connections{}, Pools: pools,
-		IPForward: c.IPForward, Refresh: func() {}, Log: log,
+		IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
 	}, all)
 	if err != nil {
 		return p, fmt.Errorf("%s: %w", c.StateDir, err)
 	}
+	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Handle: observe(d, pools, log)})
 	return parts{
-		networks: d, addresses: pools, records: d,
+		networks: d, addresses: pools, records: d, peerEngine: engine.PeerEngine,
 		restore: d.Restore,
-		tasks:   []task{{"driver", d.Run}},
-		close:   open.Close,
+		tasks: []task{
+			{"driver", d.Run},
+			{"watch Docker", watcher.Run},
+			{"reclaim addresses", reclaim(pools, log)},
+			{"back up", func(ctx context.Context) error { return records.BackupEvery(ctx, time.Hour) }},
+		},
+		close: open.Close,
 	}, nil
 }
 
