@@ -40,15 +40,10 @@ type pending struct {
 }
 
 func (a *attempt) all(ctx context.Context, want Set) error {
-	for len(want) > 0 {
-		n := 1
-		for namespace := want[0].Key().Namespace; n < len(want) && want[n].Key().Namespace == namespace; {
-			n++
-		}
-		if err := a.inOne(ctx, want[0].Key().Namespace, want[:n]); err != nil {
+	for namespace, of := range byNamespace(want) {
+		if err := a.inOne(ctx, namespace, of); err != nil {
 			return err
 		}
-		want = want[n:]
 	}
 	return nil
 }

@@ -207,4 +207,3 @@ func (p *planner) veth(v Veth) {
 		p.make(v, d.String())
 	}
 }
-

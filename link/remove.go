@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 
 	"github.com/vishvananda/netlink"
@@ -18,62 +19,75 @@ import (
 // good as gone for Link and Apply.
 func (c *Conn) Remove(ctx context.Context, objs Set) error {
 	var errs []error
-	for len(objs) > 0 {
-		if err := ctx.Err(); err != nil {
-			return errors.Join(append(errs, fmt.Errorf("link: remove %s: %w", objs[0], err))...)
-		}
-		n := 1
-		var err error
-		switch o := objs[0].(type) {
-		case Bridge:
-			if !o.Adopted {
+	// Links last: the worker would get in the way of what is done here.
+	defer func() {
+		for _, o := range objs {
+			switch o := o.(type) {
+			case Bridge:
+				if !o.Adopted {
+					c.enqueue(o.Namespace, o.Name, o.Alias)
+				}
+			case Veth:
 				c.enqueue(o.Namespace, o.Name, o.Alias)
+			case orphan:
+				c.enqueue(o.namespace, o.name, o.alias)
 			}
-		case Veth:
-			c.enqueue(o.Namespace, o.Name, o.Alias)
-		case orphan:
-			c.enqueue(o.namespace, o.name, o.alias)
-		case Neighbour:
-			for n < len(objs) && isNeighbour(objs[n], o.Namespace) {
-				n++
-			}
-			err = c.removeNeighbours(o.Namespace, objs[:n])
-		default:
-			err = c.removeOne(o)
 		}
-		if err != nil {
-			errs = append(errs, err)
+	}()
+	for namespace, of := range byNamespace(objs) {
+		if err := ctx.Err(); err != nil {
+			errs = append(errs, fmt.Errorf("link: remove %s: %w", of[0], err))
+			break
 		}
-		objs = objs[n:]
+		errs = append(errs, c.removeIn(namespace, of))
 	}
 	return errors.Join(errs...)
 }
 
-func isNeighbour(o Object, namespace string) bool {
-	n, ok := o.(Neighbour)
-	return ok && n.Namespace == namespace
+// byNamespace yields the parts of a set that are of one namespace each, in
+// their order.
+func byNamespace(s Set) iter.Seq2[string, Set] {
+	return func(yield func(string, Set) bool) {
+		for len(s) > 0 {
+			n, namespace := 1, s[0].Key().Namespace
+			for n < len(s) && s[n].Key().Namespace == namespace {
+				n++
+			}
+			if !yield(namespace, s[:n]) {
+				return
+			}
+			s = s[n:]
+		}
+	}
 }
 
-func (c *Conn) removeOne(o Object) error {
-	s, done, err := c.in(o.Key().Namespace)
+// removeIn removes what of a set doesn't take its time.
+func (c *Conn) removeIn(namespace string, objs Set) error {
+	s, done, err := c.in(namespace)
 	if errors.Is(err, unix.ENOENT) {
-		return nil
+		return nil // gone with its namespace
 	}
-	if err == nil {
-		defer done()
+	if err != nil {
+		return fmt.Errorf("link: remove %s: %w", objs[0], err)
+	}
+	defer done()
+	var errs []error
+	var neighbours []Neighbour
+	for _, o := range objs {
+		var err error
 		switch o := o.(type) {
 		case Address:
 			err = c.removeAddress(s, o)
 		case Sysctl:
 			err = c.resetSysctl(s, o)
-		default:
-			err = fmt.Errorf("kind %s: %w", o.Key().Kind, unix.EOPNOTSUPP)
+		case Neighbour:
+			neighbours = append(neighbours, o)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("link: remove %s: %w", o, err))
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("link: remove %s: %w", o, err)
-	}
-	return nil
+	return errors.Join(append(errs, c.removeNeighbours(s, neighbours))...)
 }
 
 func (c *Conn) removeAddress(s *space, a Address) error {
@@ -109,52 +123,39 @@ func (c *Conn) resetSysctl(s *space, o Sysctl) error {
 
 // removeNeighbours removes entries of one namespace. One that has another MAC
 // address by now belongs to whoever gave it that.
-func (c *Conn) removeNeighbours(namespace string, objs Set) error {
-	s, done, err := c.in(namespace)
-	if errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("link: remove neighbours: %w", err)
-	}
-	defer done()
+func (c *Conn) removeNeighbours(s *space, all []Neighbour) error {
 	var errs []error
+	failed := func(n Neighbour, err error) {
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENODEV) {
+			errs = append(errs, fmt.Errorf("link: remove %s: %w", n, err))
+		}
+	}
 	var there []Neighbour
-	var reqs []*nl.NetlinkRequest
-	indexes := map[string]int{}
-	for _, o := range objs {
-		n := o.(Neighbour)
-		index, ok := indexes[n.Link]
-		if !ok {
-			index, err = s.index(n.Link)
-			if err != nil && !errors.Is(err, unix.ENODEV) {
-				errs = append(errs, fmt.Errorf("link: remove %s: %w", o, err))
-				continue
-			}
-			indexes[n.Link] = index
+	var gets, dels []*nl.NetlinkRequest
+	for _, n := range all {
+		index, err := s.index(n.Link)
+		if err != nil {
+			failed(n, err)
+			continue
 		}
-		if index != 0 {
-			there = append(there, n)
-			reqs = append(reqs, neighbourRequest(unix.RTM_GETNEIGH, 0, index, n.IP, nil))
-		}
+		there = append(there, n)
+		gets = append(gets, neighbourRequest(unix.RTM_GETNEIGH, 0, index, n.IP, nil))
+		dels = append(dels, neighbourRequest(unix.RTM_DELNEIGH, 0, index, n.IP, nil))
 	}
-	var gone []Neighbour
-	var dels []*nl.NetlinkRequest
-	for i, r := range s.fast.do(reqs...) {
+	var still []Neighbour
+	for i, r := range s.fast.do(gets...) {
 		if r.err == nil && permanent(r.data, there[i].MAC) {
-			gone = append(gone, there[i])
-			dels = append(dels, neighbourRequest(unix.RTM_DELNEIGH, 0, indexes[there[i].Link], there[i].IP, nil))
-		} else if r.err != nil && !isGone(r.err) {
-			errs = append(errs, fmt.Errorf("link: remove %s: %w", there[i], r.err))
+			dels[len(still)] = dels[i]
+			still = append(still, there[i])
+			continue
 		}
+		failed(there[i], r.err)
 	}
-	if len(dels) > 0 {
+	if len(still) > 0 {
 		c.opts.Step("link.remove neighbour")
 	}
-	for i, r := range s.fast.do(dels...) {
-		if r.err != nil && !isGone(r.err) {
-			errs = append(errs, fmt.Errorf("link: remove %s: %w", gone[i], r.err))
-		}
+	for i, r := range s.fast.do(dels[:len(still)]...) {
+		failed(still[i], r.err)
 	}
 	return errors.Join(errs...)
 }
@@ -165,5 +166,3 @@ func permanent(msg []byte, mac net.HardwareAddr) bool {
 	n, err := netlink.NeighDeserialize(msg)
 	return err == nil && n.State&unix.NUD_PERMANENT != 0 && bytes.Equal(n.HardwareAddr, mac)
 }
-
-func isGone(err error) bool { return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) }
