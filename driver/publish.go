@@ -61,7 +61,7 @@ func (d *Driver) Unpublish(ctx context.Context, networkID, endpointID string) er
 	done := d.commit(store.PutEndpoint(e))
 	err = d.unpublish(ctx, n, gone)
 	d.update(e)
-	d.forgetConnections(portsOnly(n, gone))
+	d.forgetConnections(n.view.EndpointFirewall(gone))
 	if commitErr := <-done; commitErr != nil {
 		d.owe(store.PutEndpoint(e))
 		return errors.Join(commitErr, err)
@@ -147,7 +147,7 @@ func (d *Driver) reserveAgain(ctx context.Context, e store.Endpoint) error {
 	return err
 }
 
-// portsOnly returns the ports of e without its addresses.
+// portsOnly returns the ports of e without its addresses: see nat.Connections.
 func portsOnly(n network, e store.Endpoint) nat.Endpoint {
 	out := n.view.EndpointFirewall(e)
 	out.IPv4, out.IPv6 = netip.Addr{}, netip.Addr{}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 
 	"fairway/store"
 )
@@ -34,8 +36,30 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 		return Joined{}, err
 	}
 	d.update(e)
+	d.announce(n, e)
 	d.opts.Refresh()
 	return joined(n, e), nil
+}
+
+// announce tells the network, behind the reply, who has the endpoint's
+// addresses, if somebody else may be remembered.
+func (d *Driver) announce(n network, e store.Endpoint) {
+	d.mu.Lock()
+	needed := d.heralds[e.ID]
+	d.mu.Unlock()
+	if !needed {
+		return
+	}
+	mac, _ := net.ParseMAC(e.MAC) // CheckEndpoint has seen it
+	var ips []netip.Addr
+	for _, c := range claimsOf(e) {
+		ips = append(ips, c.ip)
+	}
+	d.work.later(func(ctx context.Context) {
+		if err := d.opts.Kernel.Announce(ctx, n.Namespace, n.Link, mac, ips...); err != nil {
+			d.log.WithField("endpoint", e.ID).Warn(err)
+		}
+	})
 }
 
 func joined(n network, e store.Endpoint) Joined {
@@ -69,7 +93,7 @@ func (d *Driver) Leave(ctx context.Context, networkID, endpointID string) error 
 	published := len(e.Published) > 0
 	err = d.unpublish(ctx, n, e)
 	if published {
-		d.forgetConnections(portsOnly(n, e))
+		d.forgetConnections(n.view.EndpointFirewall(e))
 	}
 	e.Sandbox, e.Requested, e.Published = "", nil, nil
 	d.update(e)

@@ -15,23 +15,25 @@ import (
 // Connections are the host's tracked connections.
 type Connections struct{}
 
-// Forget removes the tracked connections that e makes stale: every one from or
-// to its addresses, and those by its ports: what was translated by one before,
-// and, since a datagram's flow that began untranslated stays so, the udp ones
-// that reached the host itself. An endpoint that lives on is passed without
-// its addresses, so that its other connections stay.
+// Forget removes the tracked connections that stand in e's way.
+//
+// With its addresses, e is gone or published no more: every connection from or
+// to them goes, published ones among them. Without addresses, e's ports have
+// just been published: a flow of datagrams to one that began before, to the
+// host itself or to another container, would go on as it began (moby#53384),
+// and goes. It costs nothing where there is nothing to look for.
 func (Connections) Forget(ctx context.Context, e Endpoint) error {
 	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
 		s := newStale(e, family == unix.AF_INET6)
-		if len(s.addrs) > 0 {
-			if err := s.forgetAddrs(ctx, family); err != nil {
-				return fmt.Errorf("nat: forget connections of endpoint %s: %w", e.ID, err)
-			}
+		var err error
+		switch {
+		case len(s.addrs) > 0:
+			err = s.forgetAddrs(ctx, family)
+		case len(s.ports) > 0:
+			err = s.forgetPorts(ctx, family)
 		}
-		if len(s.ports) > 0 {
-			if err := s.forgetPorts(ctx, family); err != nil {
-				return fmt.Errorf("nat: forget connections by ports of endpoint %s: %w", e.ID, err)
-			}
+		if err != nil {
+			return fmt.Errorf("nat: forget connections of endpoint %s: %w", e.ID, err)
 		}
 	}
 	return nil
@@ -45,7 +47,7 @@ func (Connections) Forget(ctx context.Context, e Endpoint) error {
 // !ipv6_addr_cmp).
 func (s *stale) forgetAddrs(ctx context.Context, family netlink.InetFamily) error {
 	if family == unix.AF_INET6 {
-		return deleteMatching(ctx, family, s.addrsOnly())
+		return deleteMatching(ctx, family, s)
 	}
 	for _, a := range s.addrs {
 		if err := ctx.Err(); err != nil {
@@ -54,7 +56,7 @@ func (s *stale) forgetAddrs(ctx context.Context, family netlink.InetFamily) erro
 		for _, tuple := range []int{nl.CTA_TUPLE_ORIG, nl.CTA_TUPLE_REPLY} {
 			err := deleteBySource(a, tuple)
 			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
-				return deleteMatching(ctx, family, s.addrsOnly())
+				return deleteMatching(ctx, family, s)
 			}
 			if err != nil && !errors.Is(err, unix.ENOENT) {
 				return err

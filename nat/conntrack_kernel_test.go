@@ -97,16 +97,16 @@ func TestForget(t *testing.T) {
 	udp8080 := Port{Proto: 17, HostPort: 8080, Target: netip.MustParseAddr("172.30.1.2"), TargetPort: 80}
 	tcp8080 := Port{Proto: 6, HostPort: 8080, Target: netip.MustParseAddr("172.30.1.2"), TargetPort: 80}
 	flows := []flow{
-		{6, "172.30.1.2:1001", "198.51.100.1:443", ""},               // began by the endpoint
-		{6, "198.51.100.2:1002", "192.0.2.1:8080", "172.30.1.2:80"},  // published
-		{17, "198.51.100.3:1003", "192.0.2.1:8080", ""},              // before it was published
-		{17, "198.51.100.4:1004", "192.0.2.1:8080", "172.30.9.9:80"}, // translated to one that is gone
-		{17, "172.30.7.7:1005", "198.51.100.5:8080", ""},             // another machine's port
-		{6, "198.51.100.6:1006", "192.0.2.1:9090", "172.30.1.3:80"},  // a sibling's
-		{6, "198.51.100.7:1007", "172.30.1.2:80", ""},                // routed to the endpoint
-		{6, "[2001:db8:a::2]:1008", "[2001:db8:9::1]:443", ""},       // IPv6
-		{17, "[2001:db8:9::2]:1009", "[2001:db8::1]:8080", ""},       // IPv6, the port is IPv4's
-		{6, "198.51.100.10:1010", "192.0.2.1:8080", ""},              // the host's own server, before
+		{6, "172.30.1.2:1001", "198.51.100.1:443", ""},                // began by the endpoint
+		{6, "198.51.100.2:1002", "192.0.2.1:8080", "172.30.1.2:80"},   // published
+		{17, "198.51.100.3:1003", "192.0.2.1:8080", ""},               // before it was published
+		{17, "198.51.100.4:1004", "192.0.2.1:8080", "172.30.9.9:80"},  // translated to one that is gone
+		{17, "172.30.7.7:1005", "198.51.100.5:8080", ""},              // another machine's port
+		{6, "198.51.100.6:1006", "192.0.2.1:9090", "172.30.1.3:80"},   // a sibling's
+		{6, "198.51.100.7:1007", "172.30.1.2:80", ""},                 // routed to the endpoint
+		{6, "[2001:db8:a::2]:1008", "[2001:db8:9::1]:443", ""},        // IPv6
+		{17, "[2001:db8:9::2]:1009", "[2001:db8::1]:8080", ""},        // IPv6, the port is IPv4's
+		{17, "198.51.100.10:1010", "192.0.2.1:8080", "172.30.1.2:80"}, // just published
 	}
 	for _, c := range []struct {
 		name string
@@ -114,9 +114,9 @@ func TestForget(t *testing.T) {
 		gone []int // flows
 	}{
 		{"nothing", Endpoint{}, nil},
-		{"addresses", Endpoint{IPv4: netip.MustParseAddr("172.30.1.2"), IPv6: netip.MustParseAddr("2001:db8:a::2")}, []int{0, 1, 6, 7}},
-		{"addresses and ports", Endpoint{IPv4: netip.MustParseAddr("172.30.1.2"), Ports: []Port{udp8080, tcp8080}}, []int{0, 1, 2, 3, 6}},
-		{"ports", Endpoint{Ports: []Port{udp8080, tcp8080}}, []int{1, 2, 3}},
+		{"addresses", Endpoint{IPv4: netip.MustParseAddr("172.30.1.2"), IPv6: netip.MustParseAddr("2001:db8:a::2")}, []int{0, 1, 6, 7, 9}},
+		{"addresses and ports", Endpoint{IPv4: netip.MustParseAddr("172.30.1.2"), Ports: []Port{udp8080, tcp8080}}, []int{0, 1, 6, 9}},
+		{"just published", Endpoint{Ports: []Port{udp8080, tcp8080}}, []int{2, 3}},
 		{"a port on another address", Endpoint{Ports: []Port{{
 			Proto: 17, HostIP: netip.MustParseAddr("192.0.2.5"), HostPort: 8080, Target: netip.MustParseAddr("172.30.1.2"), TargetPort: 80,
 		}}}, nil},

@@ -10,35 +10,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stale matches the connections of one family that an endpoint makes stale.
+// stale matches the connections of one family that stand in an endpoint's way:
+// by its addresses, or else by its ports.
 type stale struct {
 	addrs []netip.Addr
-	ports map[protoPort][]netip.Addr // → host addresses, unspecified for all
-	local map[netip.Addr]bool        // the host's
+	ports map[uint16][]Port   // host port → udp ports published there
+	local map[netip.Addr]bool // the host's addresses
 }
 
 func newStale(e Endpoint, v6 bool) *stale {
-	s := &stale{ports: map[protoPort][]netip.Addr{}}
+	s := &stale{ports: map[uint16][]Port{}}
 	for _, a := range []netip.Addr{e.IPv4, e.IPv6} {
 		if a.IsValid() && a.Is6() == v6 {
 			s.addrs = append(s.addrs, a)
 		}
 	}
+	if e.IPv4.IsValid() || e.IPv6.IsValid() {
+		return s
+	}
 	for _, p := range e.Ports {
-		if p.HostPort == 0 || p.Target.Is6() != v6 {
-			continue
+		if p.Proto == unix.IPPROTO_UDP && p.HostPort != 0 && p.Target.Is6() == v6 {
+			s.ports[p.HostPort] = append(s.ports[p.HostPort], p)
 		}
-		if len(s.addrs) > 0 && p.Proto != unix.IPPROTO_UDP {
-			continue // translated to one of the addresses, or never
-		}
-		k := protoPort{p.Proto, p.HostPort}
-		s.ports[k] = append(s.ports[k], p.Host())
 	}
 	return s
 }
-
-// addrsOnly matches just by addresses.
-func (s *stale) addrsOnly() *stale { return &stale{addrs: s.addrs} }
 
 // addLocal reads the host's addresses: a flow to another machine's port is not
 // ours.
@@ -58,36 +54,22 @@ func (s *stale) addLocal(family netlink.InetFamily) error {
 
 // MatchConntrackFlow implements netlink.CustomConntrackFilter.
 func (s *stale) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
-	return s.byAddr(flow) || s.byPort(flow)
+	began, answers := address(flow.Forward.SrcIP), address(flow.Reverse.SrcIP)
+	if len(s.addrs) > 0 {
+		return slices.Contains(s.addrs, began) || slices.Contains(s.addrs, answers)
+	}
+	if flow.Forward.Protocol != unix.IPPROTO_UDP {
+		return false
+	}
+	to := address(flow.Forward.DstIP)
+	return slices.ContainsFunc(s.ports[flow.Forward.DstPort], func(p Port) bool {
+		here := p.Host() == to || p.Host().IsUnspecified() && (s.local[to] || to.Is4() && to.IsLoopback())
+		return here && answers != p.Target
+	})
 }
 
-func (s *stale) byAddr(flow *netlink.ConntrackFlow) bool {
-	if len(s.addrs) == 0 {
-		return false
-	}
-	for _, ip := range [][]byte{flow.Forward.SrcIP, flow.Reverse.SrcIP} {
-		if a, ok := netip.AddrFromSlice(ip); ok && slices.Contains(s.addrs, a.Unmap()) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *stale) byPort(flow *netlink.ConntrackFlow) bool {
-	hosts, ok := s.ports[protoPort{flow.Forward.Protocol, flow.Forward.DstPort}]
-	if !ok {
-		return false
-	}
-	to, ok := netip.AddrFromSlice(flow.Forward.DstIP)
-	if !ok {
-		return false
-	}
-	to = to.Unmap()
-	if !slices.ContainsFunc(hosts, func(h netip.Addr) bool {
-		return h == to || h.IsUnspecified() && (s.local[to] || to.Is4() && to.IsLoopback())
-	}) {
-		return false
-	}
-	translated := !flow.Reverse.SrcIP.Equal(flow.Forward.DstIP)
-	return translated || flow.Forward.Protocol == unix.IPPROTO_UDP
+// address returns an address as the library gives it; invalid if it is none.
+func address(b []byte) netip.Addr {
+	a, _ := netip.AddrFromSlice(b)
+	return a.Unmap()
 }
