@@ -74,8 +74,8 @@ func borrow(t *testing.T, engine string) (*lab.Host, func()) {
 // explain shows the ends of the daemons' logs when a test failed.
 func explain(t *testing.T, h *lab.Host) {
 	if t.Failed() {
-		t.Logf("%s: end of fairway's log:\n%s", h.Name, h.Log("fairway", 40))
-		t.Logf("%s: end of dockerd's log:\n%s", h.Name, h.Log("dockerd", 15))
+		t.Logf("%s: end of fairway's log:\n%s", h.Name, h.Log("fairway", 25))
+		t.Logf("%s: end of dockerd's log:\n%s", h.Name, h.Log("dockerd", 10))
 	}
 }
 

@@ -102,7 +102,7 @@ func (d *Dockerd) RemoveAll() error {
 func (h *Host) state() (state, error) {
 	// One shell for all of it: entering the namespaces is what costs time.
 	// Connections count only if they are to or from a test's subnet: 10.99.0.0/16
-	// and fd99::/16 are fairway's, in all tests.
+	// and fd99::/16 are fairway's, in all tests. Multicast is the bridge's own.
 	out, err := h.try("sh", "-c", `
 		echo "== link"; ip -o link | sed 's/^[0-9]*: //; s/ state [A-Z]*//; s/link-netns[id]* [^ ]*//; s/@if[0-9]*//'
 		echo "== address"; ip -o addr | sed 's/^[0-9]*: //; s/ *valid_lft.*//; /inet6 fe80/d; s/tentative//'
@@ -114,8 +114,8 @@ func (h *Host) state() (state, error) {
 		echo "== nft"; nft list tables 2>/dev/null | grep -v -E '^table ip6? (filter|nat|raw|mangle)$'
 		echo "== sandbox"; grep nsfs /proc/self/mountinfo | cut -d' ' -f5 | grep -v default
 		echo "== process"; ps -eo comm= | grep -v -E '^(ps|sh|grep|sed|probe|nsenter|docker|ls|cut|sort)$' | sort
-		echo "== connection"; conntrack -L 2>/dev/null | grep -E '=(10\.99\.|fd99:)' | sed 's/^\([a-z]* *[0-9]*\) [0-9]* */\1 /'
-		conntrack -L -f ipv6 2>/dev/null | grep 'fd99:'
+		echo "== connection"; conntrack -L 2>/dev/null | grep -F '=10.99.' | grep -v 'dst=224' | sed 's/^\([a-z]* *[0-9]*\) [0-9]* */\1 /'
+		conntrack -L -f ipv6 2>/dev/null | grep 'fd99:' | grep -v 'dst=ff0'
 		true`)
 	if err != nil {
 		return nil, err
