@@ -146,10 +146,15 @@ func (h *handle) repeated(l *lease, spec AddressSpec) bool {
 func (h *handle) again(spec AddressSpec) (netip.Addr, bool) {
 	s := h.subnet
 	if spec.Gateway || spec.MAC != "" && s.network {
+		var first netip.Addr
 		for ip := range s.fresh {
-			if l := s.entries[ip].now; h.repeated(l, spec) && l.MAC == spec.MAC && l.Name == spec.Name {
-				return ip, true
+			l := s.entries[ip].now
+			if h.repeated(l, spec) && l.MAC == spec.MAC && l.Name == spec.Name && (!first.IsValid() || ip.Less(first)) {
+				first = ip
 			}
+		}
+		if first.IsValid() {
+			return first, true
 		}
 	}
 	if spec.Name == "" || spec.Gateway {

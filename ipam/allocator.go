@@ -147,21 +147,15 @@ func (a *Allocator) await(ctx context.Context, commit <-chan error, finish func(
 // that records it, and what to do with the outcome.
 func (a *Allocator) write(s *subnet, l store.Address) (store.Change, func(error)) {
 	a.seq++
-	v := &lease{l, a.seq}
-	s.set(l.IP, v)
-	return store.PutAddress(l), func(err error) {
-		e, ok := s.entries[l.IP]
-		switch {
-		case !ok:
-		case err == nil:
-			if e.saved == nil || e.saved.seq < v.seq {
-				e.saved = v
-				s.entries[l.IP] = e
-			}
-		case e.now == v: // else a later version's commit decides
-			s.set(l.IP, e.saved)
-		}
+	v := &lease{Address: l, seq: a.seq}
+	if l.Name != "" {
+		v.before = s.names[v.container()]
 	}
+	s.set(l.IP, v)
+	e := s.entries[l.IP]
+	e.pending++
+	s.entries[l.IP] = e
+	return store.PutAddress(l), func(err error) { s.settle(v, err) }
 }
 
 // sweep returns changes that delete a few useless records, to go along with a
@@ -180,13 +174,16 @@ func (a *Allocator) sweep(n int) (changes []store.Change) {
 	return changes
 }
 
-// forgetUseless returns changes that delete all useless records of s.
+// forgetUseless returns changes that delete all useless records of s: before a
+// new life, and at its end.
 func (a *Allocator) forgetUseless(s *subnet) (changes []store.Change) {
 	a.useless = slices.DeleteFunc(a.useless, func(u address) bool {
 		if u.space != s.space || u.subnet != s.prefix {
 			return false
 		}
-		changes = append(changes, store.DeleteAddress(u.space, u.subnet, u.ip))
+		if _, ok := s.entries[u.ip]; !ok {
+			changes = append(changes, store.DeleteAddress(u.space, u.subnet, u.ip))
+		}
 		return true
 	})
 	return changes

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -39,7 +40,7 @@ func (a *Allocator) Reclaim(ctx context.Context) (removed int, err error) {
 		a.mu.Lock()
 		then := a.now().Add(-a.grace)
 		if a.current(s) && !s.goes() && s.network {
-			for ip := range s.fresh {
+			for _, ip := range slices.SortedFunc(maps.Keys(s.fresh), netip.Addr.Compare) {
 				l := s.entries[ip].now
 				if l.Kind == store.KindEndpoint && !l.Created.After(then) {
 					a.logGone(l, "requested, but never used")

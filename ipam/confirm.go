@@ -75,8 +75,6 @@ func (a *Allocator) confirm(s *subnet, ip netip.Addr, engine string) (store.Chan
 	}
 	l.Confirmed = true
 	put, finish := a.write(s, l)
-	if e.now == e.saved {
-		finish(nil) // if this version gets lost, New finds it again
-	}
+	finish(nil) // if this version gets lost, New finds it again
 	return put, true
 }

@@ -49,11 +49,14 @@ func (f *fakeStore) Begin(changes ...store.Change) <-chan error {
 
 // settle lets the first n held commits succeed and the others fail, and holds
 // no more.
-func (f *fakeStore) settle(n int) {
+func (f *fakeStore) settle(n int) { f.settleEach(func(i int) bool { return i < n }) }
+
+// settleEach lets each held commit succeed or fail, and holds no more.
+func (f *fakeStore) settleEach(succeeds func(i int) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, c := range f.held {
-		if i < n {
+		if succeeds(i) {
 			f.records.Apply(c.changes...)
 			c.done <- nil
 		} else {

@@ -33,7 +33,7 @@ func (a *Allocator) load(records store.Records) error {
 			l.Released = now // the clock was set back
 		}
 		a.seq++
-		v := &lease{l, a.seq}
+		v := &lease{Address: l, seq: a.seq}
 		s.entries[l.IP] = entry{saved: v}
 		if v.inUse() {
 			s.set(l.IP, v)
@@ -51,43 +51,16 @@ func (a *Allocator) load(records store.Records) error {
 		s := a.subnet(v.Space, v.Subnet)
 		s.set(v.IP, v)
 	}
-	a.loadNames()
 	a.loadUse(records)
 	return nil
-}
-
-// loadNames gives each container's name the address that it had last.
-func (a *Allocator) loadNames() {
-	for _, space := range a.spaces {
-		for _, s := range space.by {
-			for ip, e := range s.entries {
-				if e.now.Name == "" {
-					continue
-				}
-				key := containerName{e.now.Engine, e.now.Name}
-				last := s.entries[s.names[key]].now
-				if last == nil || newer(e.now, last) {
-					s.names[key] = ip
-				}
-			}
-		}
-	}
-}
-
-// newer reports whether a name had the address of l after that of m.
-func newer(l, m *lease) bool {
-	if l.inUse() != m.inUse() {
-		return l.inUse()
-	}
-	if c := l.Created.Compare(m.Created); c != 0 {
-		return c > 0
-	}
-	return l.IP.Less(m.IP)
 }
 
 func (a *Allocator) loadUse(records store.Records) {
 	for _, n := range records.Networks {
 		for _, p := range n.Subnets {
+			if s := a.subnet(p.Space, p.Prefix); s != nil {
+				s.network = true // as it was before: what is unconfirmed was requested since
+			}
 			a.Confirm(p.Space, p.Prefix, p.Gateway)
 			for _, ip := range p.Aux {
 				a.Confirm(p.Space, p.Prefix, ip)

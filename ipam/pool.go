@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"slices"
 
 	"fairway/store"
 )
@@ -34,7 +35,7 @@ func (a *Allocator) RequestPool(ctx context.Context, spec PoolSpec) (PoolReply, 
 	if err != nil {
 		return PoolReply{}, err
 	}
-	commit := a.store.Begin(append(a.sweep(4), store.PutPool(h.Pool))...)
+	commit := a.store.Begin(append(a.forgetUseless(h.subnet), store.PutPool(h.Pool))...)
 	a.mu.Unlock()
 	err = a.await(ctx, commit, func(err error) {
 		if err != nil {
@@ -241,7 +242,8 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 	s := h.subnet
 	changes := []store.Change{store.DeletePool(h.ID)}
 	var finishes []func(error)
-	if len(s.handles) == 1 {
+	last := len(s.handles) == 1
+	if last {
 		for ip := range s.entries {
 			changes = append(changes, store.DeleteAddress(s.space, s.prefix, ip))
 		}
@@ -260,18 +262,22 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 		close(h.leaving.done)
 		h.leaving = nil
 		if err == nil {
+			if last {
+				clear(s.entries)
+			}
 			a.detach(h)
 		}
 	}
 }
 
-// leasesOf returns the addresses in use that h requested.
+// leasesOf returns the addresses in use that h requested, in order.
 func (s *subnet) leasesOf(h *handle) (leases []*lease) {
 	for _, e := range s.entries {
 		if e.now.inUse() && e.now.Pool == h.ID {
 			leases = append(leases, e.now)
 		}
 	}
+	slices.SortFunc(leases, func(l, m *lease) int { return l.IP.Compare(m.IP) })
 	return leases
 }
 
@@ -300,6 +306,9 @@ func (a *Allocator) detach(h *handle) {
 		return
 	}
 	a.spaces[s.space].remove(s)
+	for ip := range s.entries { // if a request for another handle on s failed meanwhile
+		a.useless = append(a.useless, address{s.space, s.prefix, ip})
+	}
 	for _, c := range a.cuts {
 		a.unnote(c, s.prefix)
 	}

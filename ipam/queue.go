@@ -1,6 +1,9 @@
 package ipam
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // A queue holds released addresses in the order of their release. An item may
 // be outdated: its address has got another version since. Who reads tells.
@@ -14,7 +17,14 @@ type queued struct {
 	l  *lease
 }
 
-func (q *queue) push(ip netip.Addr, l *lease) { q.items = append(q.items, queued{ip, l}) }
+// push puts in an item where its release belongs: nearly always at the end.
+func (q *queue) push(ip netip.Addr, l *lease) {
+	i := len(q.items)
+	for i > q.head && q.items[i-1].l.Released.After(l.Released) {
+		i--
+	}
+	q.items = slices.Insert(q.items, i, queued{ip, l})
+}
 
 // front returns the first item; its lease is nil if there is none.
 func (q *queue) front() (netip.Addr, *lease) {

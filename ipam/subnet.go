@@ -11,7 +11,8 @@ import (
 // version takes its place. seq orders the versions of all leases.
 type lease struct {
 	store.Address
-	seq uint64
+	seq    uint64
+	before netip.Addr // what the container's name had before; invalid for nothing
 }
 
 func (l *lease) inUse() bool { return l != nil && l.Released.IsZero() }
@@ -19,10 +20,14 @@ func (l *lease) inUse() bool { return l != nil && l.Released.IsZero() }
 // unconfirmed reports whether Docker has the address, but wasn't seen to use it.
 func (l *lease) unconfirmed() bool { return l.inUse() && !l.Confirmed }
 
+func (l *lease) container() containerName { return containerName{l.Engine, l.Name} }
+
 // An entry is what a subnet knows of one address.
 type entry struct {
-	now   *lease // the version that counts
-	saved *lease // the version that is durable; nil none. Another one than now while a commit is under way
+	now     *lease // the version that counts
+	saved   *lease // the newest version that is known to be durable; nil for none
+	pending int    // commits under way
+	lost    bool   // the commit of now failed
 }
 
 // A containerName is a container's name on an engine.
@@ -71,12 +76,12 @@ type handle struct {
 func (s *subnet) set(ip netip.Addr, l *lease) {
 	e := s.entries[ip]
 	if old := e.now; old != nil && old.Name != "" && (l == nil || l.Name != old.Name || l.Engine != old.Engine) {
-		if key := (containerName{old.Engine, old.Name}); s.names[key] == ip {
-			delete(s.names, key)
+		if s.names[old.container()] == ip {
+			delete(s.names, old.container())
 		}
 	}
-	e.now = l
-	if l == nil && e.saved == nil {
+	e.now, e.lost = l, false
+	if l == nil && e.pending == 0 {
 		delete(s.entries, ip)
 	} else {
 		s.entries[ip] = e
@@ -96,9 +101,49 @@ func (s *subnet) set(ip netip.Addr, l *lease) {
 	if !l.inUse() {
 		s.delay.push(ip, l)
 	}
-	if l.Name != "" {
-		s.names[containerName{l.Engine, l.Name}] = ip
+	s.remember(ip)
+}
+
+// settle takes the outcome of v's commit. Outcomes may come in another order
+// than the commits: what counts once none is under way is the newest durable
+// version, unless that of now is still to be known.
+func (s *subnet) settle(v *lease, err error) {
+	e := s.entries[v.IP]
+	e.pending--
+	switch {
+	case err != nil:
+		e.lost = e.lost || e.now == v
+	case e.saved == nil || e.saved.seq < v.seq:
+		e.saved = v
 	}
+	s.entries[v.IP] = e
+	if e.lost && e.pending == 0 {
+		before := e.now.before
+		s.set(v.IP, e.saved)
+		s.remember(before)
+	}
+}
+
+// remember makes ip the address of the container's name that it has or had,
+// unless the name got another one later.
+func (s *subnet) remember(ip netip.Addr) {
+	l := s.entries[ip].now
+	if l == nil || l.Name == "" {
+		return
+	}
+	name := l.container()
+	if other, ok := s.names[name]; ok && s.entries[other].now.newer(l) {
+		return
+	}
+	s.names[name] = ip
+}
+
+// newer reports whether l was given out after m.
+func (l *lease) newer(m *lease) bool {
+	if c := l.Created.Compare(m.Created); c != 0 {
+		return c > 0
+	}
+	return l.IP.Less(m.IP)
 }
 
 // expire ends the reuse delay of what was released before then, and returns
@@ -118,7 +163,7 @@ func (s *subnet) expire(then time.Time) (useless []netip.Addr) {
 				break
 			}
 			s.taken.remove(hostOf(s.prefix, ip))
-			if l.Name == "" || s.names[containerName{l.Engine, l.Name}] != ip {
+			if e.pending == 0 && (l.Name == "" || s.names[l.container()] != ip) {
 				delete(s.entries, ip)
 				useless = append(useless, ip)
 			}
