@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -58,6 +59,8 @@ type Kernel interface {
 	Reconcile(ctx context.Context, want link.Set) ([]link.Repair, error)
 	// Quiesce waits until what was removed is gone.
 	Quiesce(ctx context.Context) error
+	// Announce tells all on a bridge which MAC address has the addresses.
+	Announce(ctx context.Context, namespace, bridge string, mac net.HardwareAddr, ips ...netip.Addr) error
 	// Link describes a link; unix.ENODEV if there is none.
 	Link(ctx context.Context, namespace, name string) (link.Info, error)
 	// SandboxAlive reports whether path is a living network namespace.
@@ -135,6 +138,8 @@ type Driver struct {
 	networks  map[string]network
 	endpoints map[string]store.Endpoint
 	claims    map[claim]string     // address in a network → endpoint ID
+	macs      map[claim]string     // address in a network → MAC address that had it last
+	heralds   map[string]bool      // ID of an endpoint whose address had another MAC before
 	names     map[string]string    // name of a link → ID of what it is for
 	owed      []store.Change       // to be committed with the next call or by Run
 	suspects  map[string]time.Time // ID of what seems to be stale → since when
@@ -144,7 +149,8 @@ type Driver struct {
 // A network is a record and what its mode makes of it.
 type network struct {
 	store.Network
-	view View
+	view     View
+	restored bool // made before this daemon started: who had its addresses isn't known
 }
 
 // A claim is an address in a network, which one endpoint has.
@@ -169,6 +175,8 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		networks:  map[string]network{},
 		endpoints: map[string]store.Endpoint{},
 		claims:    map[claim]string{},
+		macs:      map[claim]string{},
+		heralds:   map[string]bool{},
 		names:     map[string]string{},
 		suspects:  map[string]time.Time{},
 		seen:      map[string]time.Time{},
@@ -178,7 +186,7 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.networks[n.ID] = network{n, v}
+		d.networks[n.ID] = network{Network: n, view: v, restored: true}
 		d.names[n.Link] = n.ID
 	}
 	for _, e := range records.Endpoints {
@@ -193,12 +201,17 @@ func (d *Driver) remember(e store.Endpoint) {
 	d.names[e.HostLink], d.names[e.Inside] = e.ID, e.ID
 	for _, c := range claimsOf(e) {
 		d.claims[c] = e.ID
+		if last, known := d.macs[c]; known && last != e.MAC || !known && d.networks[e.Network].restored {
+			d.heralds[e.ID] = true
+		}
+		d.macs[c] = e.MAC
 	}
 }
 
 // forget takes e out of the maps. The caller holds d.mu.
 func (d *Driver) forget(e store.Endpoint) {
 	delete(d.endpoints, e.ID)
+	delete(d.heralds, e.ID)
 	for _, name := range []string{e.HostLink, e.Inside} {
 		if d.names[name] == e.ID {
 			delete(d.names, name)

@@ -129,7 +129,7 @@ func (d *Driver) settle(ctx context.Context, n store.Network) (network, error) {
 		return network{}, err
 	}
 	v, err := d.view(n)
-	return network{n, v}, err
+	return network{Network: n, view: v}, err
 }
 
 // admit lets n in among the networks, unless it collides with one.
@@ -176,6 +176,7 @@ func (d *Driver) dismiss(n network) {
 	if d.names[n.Link] == n.ID {
 		delete(d.names, n.Link)
 	}
+	maps.DeleteFunc(d.macs, func(c claim, _ string) bool { return c.network == n.ID })
 }
 
 func (d *Driver) network(id string) (network, bool) {
