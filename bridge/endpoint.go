@@ -47,14 +47,17 @@ func (n Network) subnet(a netip.Addr) (store.Subnet, bool) {
 // in the host's namespace until Docker moves it into the sandbox.
 //
 // With antispoof the bridge knows the endpoint's addresses beforehand and
-// learns nothing from it. See veth(4), bridge(8).
+// learns nothing from it. A container reaches a port of its own through the
+// host's address only by a hairpin: with bridge-nf-call-iptables on, the kernel
+// hands the translated frame straight back to the bridge port
+// (br_nf_pre_routing_finish). See veth(4), bridge(8).
 func (n Network) Attachment(e store.Endpoint) link.Set {
 	o, _ := n.set.ParseEndpointOptions(e.Options) // CheckEndpoint has seen them
 	mac, _ := net.ParseMAC(e.MAC)
 	set := link.Set{link.Veth{
 		Namespace: n.Namespace, Name: e.HostLink, Peer: e.Inside, PeerMAC: mac, MTU: n.MTU, Master: n.Link,
 		Alias:    link.Mark(n.instance, e.ID, e.Container),
-		Isolated: !n.set.ICC, Learning: !o.Antispoof,
+		Isolated: !n.set.ICC, Learning: !o.Antispoof, Hairpin: n.publishes(),
 		Sandbox: e.Sandbox, Inside: n.Inside(e),
 	}}
 	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {

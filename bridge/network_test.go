@@ -84,8 +84,8 @@ func TestAttachment(t *testing.T) {
 	if got, want := text(safe), "veth fwv1 to fwb1; neighbour 172.20.0.2 on fwb1; neighbour fd00:20::2 on fwb1"; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
 	}
-	if v := safe[0].(link.Veth); v.Learning || v.Isolated || v.MTU != 1500 || v.Alias != "fairway:i:e1" {
-		t.Errorf("%+v: want no learning, not isolated, MTU 1500, the mark", v)
+	if v := safe[0].(link.Veth); v.Learning || v.Isolated || !v.Hairpin || v.MTU != 1500 || v.Alias != "fairway:i:e1" {
+		t.Errorf("%+v: want no learning, not isolated, hairpin, MTU 1500, the mark", v)
 	}
 	learning := view(t, v4(with("antispoof", "false", label+"bridge.enable_icc", "false"))).Attachment(e)
 	if v := learning[0].(link.Veth); len(learning) != 1 || !v.Learning || !v.Isolated {

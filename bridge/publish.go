@@ -8,12 +8,15 @@ import (
 	"fairway/store"
 )
 
+// publishes reports whether fairway publishes ports of the network.
+func (n Network) publishes() bool { return !n.Internal && n.set.PublishBy == byFairway }
+
 // Bindings returns on which addresses of the host a port of e is to be
 // published: want with IP filled in, and with HostIP unless the host has no
 // part in it (gateway mode routed), once for each family. It is empty where
 // the network publishes nothing.
 func (n Network) Bindings(e store.Endpoint, want store.PortBinding) ([]store.PortBinding, error) {
-	if n.Internal || n.set.PublishBy == byDocker {
+	if !n.publishes() {
 		return nil, nil
 	}
 	host := want.HostIP
