@@ -11,7 +11,7 @@ import (
 
 // linkName is what a link may be called in a rule. The kernel allows more, but
 // iptables(8) reads a trailing + as any end, and a leading ! or - as its own.
-var linkName = regexp.MustCompile(`^[A-Za-z0-9_.][A-Za-z0-9_.:@-]{0,14}$`)
+var linkName = regexp.MustCompile(`^[A-Za-z0-9_.][A-Za-z0-9_.:@-]{0,14}$`) //nolint:gochecknoglobals // a constant
 
 // CheckLink reports whether a rule can name a link.
 func CheckLink(name string) error {

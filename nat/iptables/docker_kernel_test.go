@@ -2,7 +2,10 @@
 
 package iptables
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // docker20 and docker28 are the rules that engines 20.10 and 28.5 make for
 // docker0 with d1's port 80 published as 8081, without the policy. Made from
@@ -71,13 +74,22 @@ COMMIT
 `
 
 // An engine is what a Docker Engine puts into iptables; "" for none.
-type engine struct{ name, rules string }
+type engine struct {
+	name, rules string
+	v6          bool // the same with ip6tables, which 20.10 leaves alone
+}
 
-var engines = []engine{{"20.10", docker20}, {"28.5", docker28}, {"none", ""}}
+var engines = []engine{{"20.10", docker20, false}, {"28.5", docker28, true}, {"none", "", false}}
 
 func (w *world) docker(t *testing.T, e engine) {
 	t.Helper()
 	if e.rules != "" {
 		w.host.input(t, e.rules, "iptables-restore", "--noflush")
+	}
+	if e.v6 {
+		w.host.input(t, strings.NewReplacer(
+			"172.17.0.2:80", "[2001:db8:d::2]:80", "172.17.0.2/32", "2001:db8:d::2/128",
+			"172.17.0.0/16", "2001:db8:d::/64", "127.0.0.0/8", "::1/128",
+		).Replace(e.rules), "ip6tables-restore", "--noflush")
 	}
 }

@@ -34,6 +34,7 @@ type Firewall struct {
 	networks  map[string]nat.Network // what was applied, by ID
 	endpoints map[string]nat.Endpoint
 	known     bool // the kernel was made equal to that at least once
+	used6     bool // there are IPv6 rules of ours
 }
 
 var instanceName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`) //nolint:gochecknoglobals // a constant
@@ -128,8 +129,8 @@ func (f *Firewall) change(ctx context.Context, d delta) error {
 	err := f.move(ctx, undo, d)
 	if err != nil {
 		f.swap(undo)
-		if _, again := f.equalize(context.WithoutCancel(ctx), f.state()); again != nil {
-			f.known = false
+		if _, again := f.equalize(context.WithoutCancel(ctx), f.state(), false); again != nil {
+			f.known = false // whatever is there is compared before the next change
 			return errors.Join(err, again)
 		}
 	}
@@ -147,7 +148,7 @@ func (f *Firewall) move(ctx context.Context, before, d delta) error {
 		}
 		f.opts.Log.WithError(err).Warn("iptables: rules were not as left, comparing all")
 	}
-	_, err := f.equalize(ctx, f.state())
+	_, err := f.equalize(ctx, f.state(), false)
 	return err
 }
 
@@ -161,7 +162,7 @@ func (f *Firewall) Reconcile(ctx context.Context, want nat.State) ([]nat.Repair,
 		return nil, err
 	}
 	defer f.unlock()
-	repairs, err := f.equalize(ctx, want)
+	repairs, err := f.equalize(ctx, want, true)
 	if err == nil {
 		f.remember(want)
 	}
@@ -179,56 +180,6 @@ func (f *Firewall) check6(s nat.State) error {
 		}
 	}
 	return nil
-}
-
-// equalize compares the kernel with want in both families and repairs it.
-func (f *Firewall) equalize(ctx context.Context, want nat.State) ([]nat.Repair, error) {
-	ours := map[string]bool{}
-	for _, n := range want.Networks {
-		ours[n.Link] = true
-	}
-	a, err := f.around(ours)
-	if err != nil {
-		return nil, err
-	}
-	var repairs []nat.Repair
-	for _, v6 := range f.families() {
-		found, err := f.equalizeFamily(ctx, render(want, v6, f.opts.Instance, a), v6)
-		if err != nil {
-			return repairs, err
-		}
-		repairs = append(repairs, found...)
-	}
-	f.known = true
-	return repairs, nil
-}
-
-// tries bounds how often a family is compared again because somebody else,
-// dockerd mostly, changed the rules between reading and writing.
-const tries = 3
-
-func (f *Firewall) equalizeFamily(ctx context.Context, want ruleset, v6 bool) (found []nat.Repair, err error) {
-	for range tries {
-		var out []byte
-		if out, err = f.run.run(ctx, "", program(v6, "save")); err != nil {
-			return nil, err
-		}
-		var have saved
-		if have, err = parseSave(out); err != nil {
-			return nil, err
-		}
-		p := compare(have, want, f.opts.Instance)
-		if err = f.restore(ctx, v6, p.text()); err == nil {
-			for i := range p.found {
-				p.found[i].What = familyName(v6) + " " + p.found[i].What
-			}
-			return p.found, nil
-		}
-		if ctx.Err() != nil {
-			return nil, err
-		}
-	}
-	return nil, err
 }
 
 // moveEndpoints changes the rules of the endpoints that differ.

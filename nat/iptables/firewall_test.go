@@ -71,6 +71,33 @@ func TestCost(t *testing.T) {
 	}
 }
 
+// TestIPv4Only: hosts without IPv6 networks pay for one family.
+func TestIPv4Only(t *testing.T) {
+	f := newFake()
+	fw := newTestFirewall(f)
+	n := testNetwork("aaaaaaaaaaaaaaaa", "fwa")
+	n.Families = n.Families[:1]
+	if _, err := fw.Reconcile(t.Context(), nat.State{}); err != nil {
+		t.Fatal(err)
+	}
+	f.calls = nil
+	if err := fw.Apply(t.Context(), nat.State{Networks: []nat.Network{n}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"iptables-save", "iptables-restore"}; !slices.Equal(f.calls, want) {
+		t.Errorf("Apply of an IPv4 network ran %v, want %v", f.calls, want)
+	}
+	both := testNetwork("aaaaaaaaaaaaaaaa", "fwa")
+	for _, s := range []nat.State{{Networks: []nat.Network{both}}, {Networks: []nat.Network{n}}} {
+		if err := fw.Apply(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := dump(f.tables["ip6"]); strings.Contains(left, "FAIRWAY") {
+		t.Errorf("a network that is not IPv6 any more left\n%s", left)
+	}
+}
+
 // TestApplyFailsClean: what one family did before the other failed is undone.
 func TestApplyFailsClean(t *testing.T) {
 	f := newFake()

@@ -129,5 +129,11 @@ func (w *world) besideDocker(e engine, _ string) []probe {
 			probe{"published by us, from Docker's container", w.d1, "tcp", "192.0.2.1:8080", "a1 172.30.1.1"},
 		)
 	}
+	if e.v6 {
+		probes = append(probes,
+			probe{"published by Docker, from our container, IPv6", w.a1, "tcp", "[2001:db8:f::1]:8081", "d1 2001:db8:d::1"},
+			probe{"published by us, from Docker's container, IPv6", w.d1, "tcp", "[2001:db8:f::1]:8080", "a1 2001:db8:a::1"},
+		)
+	}
 	return probes
 }

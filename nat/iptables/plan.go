@@ -32,9 +32,10 @@ func (p *plan) note(table, format string, args ...any) {
 }
 
 // text returns the input for iptables-restore; "" if there is nothing to do.
+// Each table changes at once, one after the other: what closes comes first.
 func (p *plan) text() string {
 	var b strings.Builder
-	for _, table := range []string{"raw", "nat", "filter"} {
+	for _, table := range []string{"filter", "raw", "nat"} {
 		s := p.tables[table]
 		if s == nil {
 			continue
