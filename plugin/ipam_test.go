@@ -13,7 +13,7 @@ import (
 func TestAddressCalls(t *testing.T) {
 	tests := []struct {
 		name, method, body string
-		fake               fake
+		fake               *fake
 		call, reply        string
 	}{
 		{
@@ -27,19 +27,19 @@ func TestAddressCalls(t *testing.T) {
 		{
 			name: "pool", method: "RequestPool",
 			body:  `{"AddressSpace":"fairway-local","Pool":"10.1.0.0/16","SubPool":"10.1.5.0/24","Options":{"shared":"true"},"V6":false}`,
-			fake:  fake{pool: ipam.PoolReply{ID: "p1", Prefix: netip.MustParsePrefix("10.1.0.0/16")}},
+			fake:  &fake{pool: ipam.PoolReply{ID: "p1", Prefix: netip.MustParsePrefix("10.1.0.0/16")}},
 			call:  `RequestPool {Engine: Space:fairway-local Pool:10.1.0.0/16 SubPool:10.1.5.0/24 Options:map[shared:true] V6:false}`,
 			reply: `{"PoolID":"p1","Pool":"10.1.0.0/16","Data":{}}`,
 		},
 		{
 			name: "any IPv6 pool", method: "RequestPool", body: `{"AddressSpace":"fairway-local","Pool":"","SubPool":"","Options":null,"V6":true}`,
-			fake:  fake{pool: ipam.PoolReply{ID: "p2", Prefix: netip.MustParsePrefix("fd00:1::/64")}},
+			fake:  &fake{pool: ipam.PoolReply{ID: "p2", Prefix: netip.MustParsePrefix("fd00:1::/64")}},
 			call:  `RequestPool {Engine: Space:fairway-local Pool: SubPool: Options:map[] V6:true}`,
 			reply: `{"PoolID":"p2","Pool":"fd00:1::/64","Data":{}}`,
 		},
 		{
 			name: "pool refused", method: "RequestPool", body: `{"AddressSpace":"fairway-local","Pool":"10.1.0.0/16"}`,
-			fake:  fake{err: errors.New("pool 10.1.0.0/16 overlaps 10.1.2.0/24 on eth0")},
+			fake:  &fake{err: errors.New("pool 10.1.0.0/16 overlaps 10.1.2.0/24 on eth0")},
 			call:  `RequestPool {Engine: Space:fairway-local Pool:10.1.0.0/16 SubPool: Options:map[] V6:false}`,
 			reply: `{"Error":"pool 10.1.0.0/16 overlaps 10.1.2.0/24 on eth0"}`,
 		},
@@ -47,27 +47,27 @@ func TestAddressCalls(t *testing.T) {
 		{
 			name: "gateway", method: "RequestAddress",
 			body:  `{"PoolID":"p1","Address":"10.1.0.1","Options":{"RequestAddressType":"com.docker.network.gateway"}}`,
-			fake:  fake{address: netip.MustParsePrefix("10.1.0.1/16")},
+			fake:  &fake{address: netip.MustParsePrefix("10.1.0.1/16")},
 			call:  `RequestAddress {Engine: Pool:p1 Address:10.1.0.1 Gateway:true Name: MAC:}`,
 			reply: `{"Address":"10.1.0.1/16","Data":{}}`,
 		},
 		{
 			name: "aux address", method: "RequestAddress", body: `{"PoolID":"p1","Address":"10.1.0.9","Options":null}`,
-			fake:  fake{address: netip.MustParsePrefix("10.1.0.9/16")},
+			fake:  &fake{address: netip.MustParsePrefix("10.1.0.9/16")},
 			call:  `RequestAddress {Engine: Pool:p1 Address:10.1.0.9 Gateway:false Name: MAC:}`,
 			reply: `{"Address":"10.1.0.9/16","Data":{}}`,
 		},
 		{
 			name: "29 tells the name", method: "RequestAddress",
 			body:  `{"PoolID":"p1","Address":"","Options":{"com.docker.network.endpoint.name":"web","com.docker.network.endpoint.macaddress":"02:42:AC:11:00:02"}}`,
-			fake:  fake{address: netip.MustParsePrefix("10.1.0.2/16")},
+			fake:  &fake{address: netip.MustParsePrefix("10.1.0.2/16")},
 			call:  `RequestAddress {Engine: Pool:p1 Address:invalid IP Gateway:false Name:web MAC:02:42:ac:11:00:02}`,
 			reply: `{"Address":"10.1.0.2/16","Data":{}}`,
 		},
 		{
 			name: "a name with an escape is none", method: "RequestAddress",
 			body:  `{"PoolID":"p1","Options":{"com.docker.network.endpoint.name":"we\u001bb"}}`,
-			fake:  fake{address: netip.MustParsePrefix("10.1.0.2/16")},
+			fake:  &fake{address: netip.MustParsePrefix("10.1.0.2/16")},
 			call:  `RequestAddress {Engine: Pool:p1 Address:invalid IP Gateway:false Name: MAC:}`,
 			reply: `{"Address":"10.1.0.2/16","Data":{}}`,
 		},
@@ -86,7 +86,10 @@ func TestAddressCalls(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := &tt.fake
+			f := tt.fake
+			if f == nil {
+				f = &fake{}
+			}
 			status, reply := post(t, newTestServer(f, nil), "/IpamDriver."+tt.method, tt.body)
 			var want []string
 			if tt.call != "" {

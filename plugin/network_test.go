@@ -19,7 +19,7 @@ func TestNetworkCalls(t *testing.T) {
 	)
 	tests := []struct {
 		name, method, body string
-		fake               fake
+		fake               *fake
 		call, reply        string
 	}{
 		{
@@ -65,7 +65,7 @@ func TestNetworkCalls(t *testing.T) {
 		},
 		{
 			name: "create refused", method: "CreateNetwork", body: `{` + net + `}`,
-			fake:  fake{err: errors.New(`option "mtuu"="9": unknown; nearest is "mtu"`)},
+			fake:  &fake{err: errors.New(`option "mtuu"="9": unknown; nearest is "mtu"`)},
 			call:  `CreateNetwork {ID:n1 Engine: Options:map[] Internal:false IPv4:true IPv6:false Subnets:[]}`,
 			reply: `{"Err":"option \"mtuu\"=\"9\": unknown; nearest is \"mtu\""}`,
 		},
@@ -76,7 +76,7 @@ func TestNetworkCalls(t *testing.T) {
 				`"Options":{"com.docker.network.endpoint.macaddress":"AkKsEQAC","com.docker.network.endpoint.exposedports":[{"Proto":6,"Port":80}],` +
 				`"com.docker.network.portmap":[{"Proto":6,"IP":"","Port":80,"HostIP":"","HostPort":8080,"HostPortEnd":8080}],` +
 				`"com.docker.network.endpoint.dnsservers":["1.2.3.4"],"com.docker.network.endpoint.sysctls":"net.ipv4.conf.IFNAME.log_martians=1","antispoof":"off"}}`,
-			fake: fake{reply: driver.EndpointReply{
+			fake: &fake{reply: driver.EndpointReply{
 				MAC: "02:42:ac:11:00:02", IPv4: netip.MustParsePrefix("10.1.0.2/24"), IPv6: netip.MustParsePrefix("fd00:1::2/64"),
 			}},
 			call:  `CreateEndpoint {ID:e1 Network:n1 Engine: MAC:02:42:ac:11:00:02 IPv4:10.1.0.2/24 IPv6:fd00:1::2/64 Options:map[antispoof:off com.docker.network.endpoint.sysctls:net.ipv4.conf.IFNAME.log_martians=1]}`,
@@ -85,7 +85,7 @@ func TestNetworkCalls(t *testing.T) {
 		{
 			name: "endpoint without a MAC gets one", method: "CreateEndpoint",
 			body:  `{` + ref + `,"Interface":{"Address":"10.1.0.2/24","AddressIPv6":"","MacAddress":""},"Options":{"com.docker.network.portmap":null}}`,
-			fake:  fake{reply: driver.EndpointReply{MAC: "02:00:00:00:00:01"}},
+			fake:  &fake{reply: driver.EndpointReply{MAC: "02:00:00:00:00:01"}},
 			call:  `CreateEndpoint {ID:e1 Network:n1 Engine: MAC: IPv4:10.1.0.2/24 IPv6:invalid Prefix Options:map[]}`,
 			reply: `{"Interface":{"Address":"","AddressIPv6":"","MacAddress":"02:00:00:00:00:01"}}`,
 		},
@@ -98,14 +98,14 @@ func TestNetworkCalls(t *testing.T) {
 		{name: "delete endpoint", method: "DeleteEndpoint", body: `{` + ref + `}`, call: `DeleteEndpoint n1 e1`, reply: `{}`},
 		{
 			name: "info", method: "EndpointOperInfo", body: `{` + ref + `}`,
-			fake: fake{info: map[string]any{"link": "fwv1", "mtu": 1500}},
+			fake: &fake{info: map[string]any{"link": "fwv1", "mtu": 1500}},
 			call: `EndpointInfo n1 e1`, reply: `{"Value":{"link":"fwv1","mtu":1500}}`,
 		},
 		{name: "no info", method: "EndpointOperInfo", body: `{` + ref + `}`, call: `EndpointInfo n1 e1`, reply: `{"Value":{}}`},
 		{
 			name: "join", method: "Join",
 			body: `{` + ref + `,"SandboxKey":"/var/run/docker/netns/0123456789ab","Options":{"com.docker.network.portmap":[],"com.docker.network.endpoint.exposedports":[{"Proto":132,"Port":9}]}}`,
-			fake: fake{joined: driver.Joined{
+			fake: &fake{joined: driver.Joined{
 				SrcName: "fwi1", DstPrefix: "eth", DstName: "lan0",
 				Gateway: netip.MustParseAddr("10.1.0.1"), Gateway6: netip.MustParseAddr("fd00:1::1"),
 				Routes: []link.Route{
@@ -119,7 +119,7 @@ func TestNetworkCalls(t *testing.T) {
 		},
 		{
 			name: "join without a gateway", method: "Join", body: `{` + ref + `,"SandboxKey":"/x","Options":null}`,
-			fake: fake{joined: driver.Joined{SrcName: "fwi1", DstPrefix: "eth", DisableGatewayService: true}},
+			fake: &fake{joined: driver.Joined{SrcName: "fwi1", DstPrefix: "eth", DisableGatewayService: true}},
 			call: `Join n1 e1 /x`, reply: `{"InterfaceName":{"SrcName":"fwi1","DstPrefix":"eth"},"DisableGatewayService":true}`,
 		},
 		{name: "leave", method: "Leave", body: `{` + ref + `}`, call: `Leave n1 e1`, reply: `{}`},
@@ -135,18 +135,21 @@ func TestNetworkCalls(t *testing.T) {
 		{name: "publish nothing", method: "ProgramExternalConnectivity", body: `{` + ref + `,"Options":{}}`, call: `Publish n1 e1 []`, reply: `{}`},
 		{
 			name: "port taken", method: "ProgramExternalConnectivity", body: `{` + ref + `}`,
-			fake: fake{err: errors.New("Bind for 0.0.0.0:80 failed: port is already allocated")},
+			fake: &fake{err: errors.New("Bind for 0.0.0.0:80 failed: port is already allocated")},
 			call: `Publish n1 e1 []`, reply: `{"Err":"Bind for 0.0.0.0:80 failed: port is already allocated"}`,
 		},
 		{name: "unpublish", method: "RevokeExternalConnectivity", body: `{` + ref + `}`, call: `Unpublish n1 e1`, reply: `{}`},
 		{
 			name: "an error without a text is still one", method: "Leave", body: `{` + ref + `}`,
-			fake: fake{err: errors.New("")}, call: `Leave n1 e1`, reply: `{"Err":"unknown error"}`,
+			fake: &fake{err: errors.New("")}, call: `Leave n1 e1`, reply: `{"Err":"unknown error"}`,
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := &tt.fake
+			f := tt.fake
+			if f == nil {
+				f = &fake{}
+			}
 			status, reply := post(t, newTestServer(f, nil), "/NetworkDriver."+tt.method, tt.body)
 			var want []string
 			if tt.call != "" {
