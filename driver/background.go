@@ -10,8 +10,10 @@ type background struct {
 	mu    sync.Mutex
 	queue []func(context.Context)
 	wake  chan struct{} // made by the worker
-	busy  sync.Mutex    // held while a piece of work is done
+	busy  chan struct{} // holds a token while a piece of work is done
 }
+
+func newBackground() background { return background{busy: make(chan struct{}, 1)} }
 
 // later queues f.
 func (b *background) later(f func(context.Context)) {
@@ -37,10 +39,15 @@ func (b *background) awake() <-chan struct{} {
 	return b.wake
 }
 
-// drain does all that is queued, and returns when nothing is under way.
+// drain does all that is queued, and returns when nothing is under way or the
+// context ends.
 func (b *background) drain(ctx context.Context) {
-	b.busy.Lock()
-	defer b.busy.Unlock()
+	select {
+	case b.busy <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-b.busy }()
 	for {
 		b.mu.Lock()
 		queue := b.queue
