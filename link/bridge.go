@@ -51,8 +51,16 @@ func (a *attempt) rebridge(s *space, b Bridge) error {
 	if err := a.bridgeInet6(s, b); err != nil {
 		return err
 	}
-	a.later(b, setBridge(have.index, have.bridge != nil && have.bridge.vlan), nil)
-	a.later(b, setLink(have.index, "", linkChange{alias: alias(b.Alias), mac: b.MAC, mtu: b.MTU, group: a.group, up: true}), nil)
+	if have.bridge != nil && *have.bridge != (bridgeState{}) {
+		for _, req := range setBridge(have) {
+			a.later(b, req, nil)
+		}
+	}
+	change := linkChange{alias: alias(b.Alias), mtu: b.MTU, group: a.group, up: true}
+	if !bytes.Equal(have.mac, b.MAC) {
+		change.mac = b.MAC // to set it, even to the same, costs what is known of the neighbours
+	}
+	a.later(b, setLink(have.index, "", change), nil)
 	return nil
 }
 

@@ -124,6 +124,19 @@ func run(t testing.TB, command ...string) string {
 	return string(out)
 }
 
+// runIn runs a command in the namespace of a Conn, for subtests: they have
+// threads of their own.
+func runIn(t testing.TB, c *Conn, command ...string) {
+	t.Helper()
+	must(t, c.thread.in(c.own.ns, func() error {
+		out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
+		}
+		return nil
+	}))
+}
+
 // network returns what a network and one endpoint of it want.
 func network(c *Conn) Set {
 	return append(Set{testBridge(c)},

@@ -46,7 +46,14 @@ func newMarks(instance string) marks {
 	return marks{instance, binary.BigEndian.Uint32(sum[:])&0x3ffffffe | 0x40000000}
 }
 
-// ours reports whether a link belongs to the instance.
+// ours reports whether a link belongs to the instance: it has its mark or, its
+// alias being lost or changed, its group.
 func (m marks) ours(l linkState) bool {
-	return Marked(l.alias, m.instance) || l.alias == "" && l.group&^1 == m.group
+	return Marked(l.alias, m.instance) || l.group&^1 == m.group && !strings.HasPrefix(l.alias, "fairway:")
+}
+
+// isFor reports whether a link of ours is for what a mark says. One that has
+// lost its mark is for whatever wants it.
+func (m marks) isFor(l linkState, mark string) bool {
+	return !Marked(l.alias, m.instance) || owner(l.alias) == owner(mark)
 }

@@ -188,9 +188,9 @@ func (p *planner) veth(v Veth) {
 		// endpoint is not for the kernel to say.
 	case !ok:
 		p.make(v, "was missing")
-	case !p.ours(host):
+	case !p.ours(host) || host.kind != "veth":
 		p.make(v, "was somebody else's")
-	case !sameVeth(v, host):
+	case !p.isFor(host, v.Alias):
 		p.make(v, "was another endpoint's")
 	case halfMade(v, host):
 		p.make(v, "was half made")

@@ -26,8 +26,8 @@ type place struct{ namespace, link string }
 // A removal is of a link as long as it belongs to whom it did.
 type removal struct {
 	place
-	owner string
-	done  chan struct{}
+	mark string
+	done chan struct{}
 }
 
 // maxGroup is how many links go at once. More would be cheaper for each, but
@@ -46,7 +46,7 @@ func (c *Conn) enqueue(namespace, name, alias string) {
 	if q.pending == nil {
 		q.pending = map[place]*removal{}
 	}
-	r := &removal{at, owner(alias), make(chan struct{})}
+	r := &removal{at, alias, make(chan struct{})}
 	q.pending[at] = r
 	q.waiting = append(q.waiting, r)
 	if !q.running {
@@ -180,7 +180,7 @@ func (c *Conn) delete(group []*removal) error {
 		case errors.Is(err, unix.ENODEV):
 		case err != nil:
 			errs = append(errs, fmt.Errorf("link: remove %s: %w", group[i].link, err))
-		case l.name == group[i].link && c.ours(l) && (l.alias == "" || owner(l.alias) == group[i].owner):
+		case l.name == group[i].link && c.ours(l) && c.isFor(l, group[i].mark):
 			found = append(found, l)
 		}
 	}

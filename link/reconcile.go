@@ -35,25 +35,35 @@ func (c *Conn) Reconcile(ctx context.Context, want Set) ([]Repair, error) {
 	return repairs, errors.Join(errs...)
 }
 
+// maxRounds is how often Reconcile looks again after it has repaired a bridge:
+// with the MAC address or the state of a link, the kernel drops what it knew of
+// the neighbours there.
+const maxRounds = 3
+
 func (c *Conn) reconcile(ctx context.Context, namespace string, want Set) (repairs []Repair, err error) {
-	have, err := c.read(namespace, want)
-	if err != nil {
-		return nil, fmt.Errorf("link: reconcile: %w", err)
-	}
-	if namespace == "" {
-		c.chooseGrave(have.links)
-	}
 	var errs []error
-	for _, step := range plan(namespace, want, have, c.marks) {
-		do := c.Apply
-		if step.remove {
-			do = c.Remove
+	for again, round := true, 0; again && round < maxRounds; round++ {
+		again = false
+		have, err := c.read(namespace, want)
+		if err != nil {
+			return repairs, errors.Join(append(errs, fmt.Errorf("link: reconcile: %w", err))...)
 		}
-		if err := do(ctx, Set{step.object}); err != nil {
-			errs = append(errs, err)
-			continue
+		if namespace == "" {
+			c.chooseGrave(have.links)
 		}
-		repairs = append(repairs, Repair{step.object.String(), step.what})
+		errs = nil // those of the last round count
+		for _, step := range plan(namespace, want, have, c.marks) {
+			do := c.Apply
+			if step.remove {
+				do = c.Remove
+			}
+			if err := do(ctx, Set{step.object}); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			repairs = append(repairs, Repair{step.object.String(), step.what})
+			again = again || step.object.Key().Kind == "bridge"
+		}
 	}
 	return repairs, errors.Join(errs...)
 }

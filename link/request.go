@@ -141,27 +141,34 @@ func newBridge(b Bridge, group uint32) *nl.NetlinkRequest {
 	if len(b.MAC) > 0 {
 		req.AddData(attr(unix.IFLA_ADDRESS, b.MAC))
 	}
-	req.AddData(bridgeInfo(false))
-	return req
-}
-
-// setBridge asks for what newBridge asks for, of a bridge that is there.
-func setBridge(index int, vlanOff bool) *nl.NetlinkRequest {
-	req, _ := linkRequest(unix.RTM_NEWLINK, 0, index)
-	req.AddData(bridgeInfo(vlanOff))
-	return req
-}
-
-func bridgeInfo(vlanOff bool) *nl.RtAttr {
-	info := attr(unix.IFLA_LINKINFO, nil)
-	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("bridge"))
-	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+	info, data := bridgeInfo()
 	data.AddRtAttr(unix.IFLA_BR_FORWARD_DELAY, u32(0))
 	data.AddRtAttr(unix.IFLA_BR_STP_STATE, u32(0))
-	if vlanOff { // a kernel without VLAN filtering refuses to hear of it
+	req.AddData(info)
+	return req
+}
+
+// setBridge asks a bridge that is there for what newBridge asks for. Spanning
+// tree goes first: with it, the kernel wants a delay of two seconds at least.
+func setBridge(l linkState) []*nl.NetlinkRequest {
+	off, _ := linkRequest(unix.RTM_NEWLINK, 0, l.index)
+	info, data := bridgeInfo()
+	data.AddRtAttr(unix.IFLA_BR_STP_STATE, u32(0))
+	if l.bridge != nil && l.bridge.vlan { // a kernel without it refuses to hear of it
 		data.AddRtAttr(unix.IFLA_BR_VLAN_FILTERING, u8(false))
 	}
-	return info
+	off.AddData(info)
+	delay, _ := linkRequest(unix.RTM_NEWLINK, 0, l.index)
+	info, data = bridgeInfo()
+	data.AddRtAttr(unix.IFLA_BR_FORWARD_DELAY, u32(0))
+	delay.AddData(info)
+	return []*nl.NetlinkRequest{off, delay}
+}
+
+func bridgeInfo() (info, data *nl.RtAttr) {
+	info = attr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("bridge"))
+	return info, info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
 }
 
 func getLink(name string) *nl.NetlinkRequest {

@@ -89,16 +89,11 @@ func (a *attempt) reveth(ctx context.Context, s *space, v Veth) (again bool, err
 	if !a.ours(host) {
 		return false, taken(host)
 	}
-	if name == v.Name && sameVeth(v, host) && !halfMade(v, host) {
+	if name == v.Name && host.kind == "veth" && a.isFor(host, v.Alias) && !halfMade(v, host) {
 		return false, a.repairVeth(s, v, host)
 	}
 	a.enqueue(v.Namespace, name, host.alias)
 	return true, a.Conn.queue.settle(ctx, v.Namespace, name)
-}
-
-// sameVeth reports whether a link of ours is for the endpoint that v is for.
-func sameVeth(v Veth, host linkState) bool {
-	return host.kind == "veth" && (host.alias == "" || owner(host.alias) == owner(v.Alias))
 }
 
 // halfMade reports whether a pair was left in a crash while its end in the
