@@ -173,7 +173,7 @@ func TestLogLines(t *testing.T) {
 
 // serve runs a server on a socket of its own and returns a client that keeps
 // its connections, as dockerd's does.
-func serve(t *testing.T, s *Server) (c *http.Client, stop func() error) {
+func serve(t testing.TB, s *Server) (c *http.Client, stop func() error) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "p.sock")
 	l, err := net.Listen("unix", socket)

@@ -104,13 +104,17 @@ func start(t *testing.T, d *daemon) (stop func() error) {
 }
 
 func ask(socket, path string) (string, error) {
+	return askWith(socket, path, `{"NetworkID":"n","EndpointID":"e"}`)
+}
+
+func askWith(socket, path, body string) (string, error) {
 	c := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
 	}}
-	resp, err := c.Post("http://d"+path, "", strings.NewReader(`{"NetworkID":"n","EndpointID":"e"}`)) //nolint:noctx // has a time-out
+	resp, err := c.Post("http://d"+path, "", strings.NewReader(body)) //nolint:noctx // has a time-out
 	if err != nil {
 		return "", err
 	}
