@@ -29,8 +29,10 @@ func (a *Allocator) Confirm(space string, prefix netip.Prefix, ips ...netip.Addr
 	}
 	if !s.network {
 		s.network = true
-		for ip := range s.fresh {
-			ips = append(ips, ip)
+		for ip, e := range s.entries {
+			if e.now.unconfirmed() {
+				ips = append(ips, ip)
+			}
 		}
 	}
 	for _, ip := range ips {

@@ -3,6 +3,7 @@ package ipam
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"fairway/store"
@@ -19,9 +20,31 @@ func (a *Allocator) load(records store.Records) error {
 		}
 		a.attach(&handle{Pool: p, noted: p.Confirmed})
 	}
+	for _, n := range records.Networks {
+		for _, p := range n.Subnets {
+			if s := a.subnet(p.Space, p.Prefix); s != nil {
+				s.network = true // what is unconfirmed was requested since
+			}
+		}
+	}
+	a.loadAddresses(records.Addresses)
+	a.loadUse(records)
+	return nil
+}
+
+func (a *Allocator) loadAddresses(addresses map[string]store.Address) {
+	counts := map[*subnet]int{}
+	for _, l := range addresses {
+		counts[a.subnet(l.Space, l.Subnet)]++
+	}
+	for s, n := range counts {
+		if s != nil {
+			s.entries = make(map[netip.Addr]entry, n)
+		}
+	}
 	now := a.now()
 	var released []*lease
-	for _, l := range records.Addresses {
+	for _, l := range addresses {
 		s := a.subnet(l.Space, l.Subnet)
 		if s == nil || !s.prefix.Contains(l.IP) {
 			if a.spaces[l.Space] != nil {
@@ -51,16 +74,12 @@ func (a *Allocator) load(records store.Records) error {
 		s := a.subnet(v.Space, v.Subnet)
 		s.set(v.IP, v)
 	}
-	a.loadUse(records)
-	return nil
 }
 
+// loadUse confirms what networks and endpoints use.
 func (a *Allocator) loadUse(records store.Records) {
 	for _, n := range records.Networks {
 		for _, p := range n.Subnets {
-			if s := a.subnet(p.Space, p.Prefix); s != nil {
-				s.network = true // as it was before: what is unconfirmed was requested since
-			}
 			a.Confirm(p.Space, p.Prefix, p.Gateway)
 			for _, ip := range p.Aux {
 				a.Confirm(p.Space, p.Prefix, ip)

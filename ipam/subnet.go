@@ -46,7 +46,7 @@ type subnet struct {
 	taken   set                          // hosts in use or in the reuse delay
 	delay   queue                        // released addresses, the oldest first
 	names   map[containerName]netip.Addr // the address that a name had last
-	fresh   map[netip.Addr]struct{}      // addresses in use that aren't confirmed
+	fresh   map[netip.Addr]struct{}      // addresses in use that aren't confirmed; without a network just gateways
 	missing map[netip.Addr]time.Time     // since when an engine hasn't known the address
 }
 
@@ -88,7 +88,7 @@ func (s *subnet) set(ip netip.Addr, l *lease) {
 	}
 	delete(s.missing, ip)
 
-	if l.unconfirmed() {
+	if l.unconfirmed() && (s.network || l.Kind == store.KindGateway) {
 		s.fresh[ip] = struct{}{}
 	} else {
 		delete(s.fresh, ip)
