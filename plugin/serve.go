@@ -10,6 +10,7 @@ import (
 	"log"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,17 +50,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	engine, _ := r.Context().Value(engineKey{}).(string)
 	c := &call{engine: engine, body: body, fields: logrus.Fields{"method": name(r)}}
+	start := time.Now()
 	v, err := s.call(r.Context(), m, c)
+	took := time.Since(start)
 	if err != nil {
 		v = failure(errorKey(r), err)
 	}
 	reply(w, http.StatusOK, v)
+	s.log(m, c, took, err) // dockerd needn't wait for whoever reads the log
 }
 
 // call runs m once the records are there, in the time that a call has.
 func (s *Server) call(ctx context.Context, m method, c *call) (v any, err error) {
-	start := time.Now()
-	defer func() { s.log(m, c, time.Since(start), err) }()
 	// A client that goes away doesn't undo its call: whatever the call does is
 	// whole, and the client's next one finds it.
 	run, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.CallTimeout)
@@ -142,9 +144,12 @@ func reply(w http.ResponseWriter, status int, v any) {
 	if err != nil { // a value of EndpointInfo that JSON has no form for
 		body, _ = json.Marshal(failure("Err", fmt.Errorf("encode reply: %w", err)))
 	}
+	body = append(body, '\n')
 	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // a client that is gone gets no reply
+	_, _ = w.Write(body) // a client that is gone gets no reply
+	_ = http.NewResponseController(w).Flush()
 }
 
 // quietLog takes net/http's own remarks, such as a broken connection.
