@@ -3,8 +3,6 @@ package link
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -20,52 +18,55 @@ const (
 // there belong to depends on the thread that opens them, except below a
 // directory that is open already: settings of single links are reached like
 // that from any thread.
-func (c *Conn) sysctl(s *space, path string, flags int) (f *os.File, err error) {
+func (c *Conn) sysctl(s *space, path string, flags int) (fd int, err error) {
 	if !filepath.IsLocal(path) {
-		return nil, fmt.Errorf("sysctl %q: %w", path, unix.EINVAL)
+		return -1, fmt.Errorf("sysctl %q: %w", path, unix.EINVAL)
 	}
-	dir, rest := s.conf4, strings.TrimPrefix(path, conf4Dir)
-	if r, ok := strings.CutPrefix(path, conf6Dir); ok {
-		dir, rest = s.conf6, r
-		if dir == nil {
-			return nil, fmt.Errorf("sysctl %s: %w", path, unix.ENOENT)
-		}
-	}
-	if len(rest) == len(path) {
-		err = c.thread.in(s.ns, func() error {
-			f, err = os.OpenFile("/proc/sys/"+path, flags, 0)
+	openat := func(dir int, path string) error {
+		return eintr(func() error {
+			fd, err = unix.Openat(dir, path, flags|unix.O_CLOEXEC, 0)
 			return err
 		})
-		return f, err
 	}
-	var fd int
-	err = eintr(func() error {
-		fd, err = unix.Openat(int(dir.Fd()), rest, flags|unix.O_CLOEXEC, 0)
-		return err
-	})
+	if rest, ok := strings.CutPrefix(path, conf4Dir); ok {
+		err = openat(int(s.conf4.Fd()), rest)
+	} else if rest, ok := strings.CutPrefix(path, conf6Dir); ok && s.conf6 == nil {
+		err = unix.ENOENT
+	} else if ok {
+		err = openat(int(s.conf6.Fd()), rest)
+	} else {
+		err = c.thread.in(s.ns, func() error { return openat(unix.AT_FDCWD, "/proc/sys/"+path) })
+	}
 	if err != nil {
-		return nil, fmt.Errorf("sysctl %s: %w", path, err)
+		return -1, fmt.Errorf("sysctl %s: %w", path, err)
 	}
-	return os.NewFile(uintptr(fd), path), nil
+	return fd, nil
 }
 
 func (c *Conn) readSysctl(s *space, path string) (string, error) {
-	f, err := c.sysctl(s, path, os.O_RDONLY)
+	fd, err := c.sysctl(s, path, unix.O_RDONLY)
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	return strings.TrimSpace(string(b)), err
+	defer unix.Close(fd)
+	var b [1024]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return "", fmt.Errorf("sysctl %s: read: %w", path, err)
+	}
+	return strings.TrimSpace(string(b[:n])), nil
 }
 
 func (c *Conn) writeSysctl(s *space, path, value string) error {
-	f, err := c.sysctl(s, path, os.O_WRONLY)
+	fd, err := c.sysctl(s, path, unix.O_WRONLY)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(value)
-	return errors.Join(err, f.Close())
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(value)); err != nil {
+		return fmt.Errorf("sysctl %s: write %s: %w", path, value, err)
+	}
+	return nil
 }
 
 // noInet6 keeps the host's end of a pair from speaking IPv6. A link that can't

@@ -1,0 +1,185 @@
+//go:build kernel
+
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestAdoptedBridge(t *testing.T) {
+	c := newConn(t)
+	b := testBridge(c)
+	b.Name, b.Adopted = "br0", true
+	want := Set{b, Address{Link: "br0", Prefix: netip.MustParsePrefix("172.30.0.1/24")}}
+	if err := c.Apply(t.Context(), want); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("an adopted bridge that is missing: %v, want ENODEV", err)
+	}
+	run(t, "ip", "link", "add", "br0", "type", "bridge", "stp_state", "1")
+	run(t, "ip", "link", "set", "br0", "up", "mtu", "1450")
+	run(t, "ip", "address", "add", "192.0.2.1/24", "dev", "br0")
+	run(t, "ip", "neigh", "add", "192.0.2.9", "lladdr", "02:00:00:00:99:99", "dev", "br0")
+	before := run(t, "ip", "-d", "-o", "link", "show", "br0")
+	must(t, c.Apply(t.Context(), want))
+	if repairs, err := c.Reconcile(t.Context(), want); err != nil || len(repairs) > 0 {
+		t.Errorf("repairs %v, %v; want none", repairs, err)
+	}
+	must(t, c.Remove(t.Context(), want))
+	must(t, c.Quiesce(t.Context()))
+	if after := run(t, "ip", "-d", "-o", "link", "show", "br0"); after[:60] != before[:60] || !strings.Contains(after, "stp_state 1") {
+		t.Errorf("before %s\nafter %s", before, after)
+	}
+	if got := run(t, "ip", "-o", "address", "show", "dev", "br0", "scope", "global"); strings.Contains(got, "172.30.0.1") || !strings.Contains(got, "192.0.2.1/24") {
+		t.Errorf("addresses of the host's bridge: %s", got)
+	}
+}
+
+// A bridge has 1,023 ports (BR_MAX_PORTS, net/bridge/br_private.h).
+func TestBridgeIsFull(t *testing.T) {
+	c := newConn(t)
+	must(t, c.Apply(t.Context(), network(c)))
+	for i := range 1023 {
+		v := testVeth(c, i)
+		must(t, c.Apply(t.Context(), Set{v}))
+	}
+	err := c.Apply(t.Context(), endpoint(c, 1023))
+	if !errors.Is(err, unix.EXFULL) || !strings.Contains(err.Error(), "1,023") {
+		t.Errorf("port 1,024: %v, want EXFULL and how many there can be", err)
+	}
+	if _, err := c.Link(t.Context(), "", "fwv1023"); !errors.Is(err, unix.ENODEV) {
+		t.Errorf("left behind: %v", err)
+	}
+	start := time.Now()
+	_, err = c.Reconcile(t.Context(), nil)
+	must(t, err)
+	must(t, c.Quiesce(t.Context()))
+	t.Logf("1,024 links removed in %s", time.Since(start))
+	if left := names(t, c); left != nil {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestUplinkMTU(t *testing.T) {
+	c := newConn(t)
+	check := func(want int) {
+		t.Helper()
+		if got, err := c.UplinkMTU(t.Context()); err != nil || got != want {
+			t.Errorf("MTU %d, %v; want %d", got, err, want)
+		}
+	}
+	check(1500)
+	for i, mtu := range []string{"1460", "1280", "1420"} {
+		name := fmt.Sprintf("up%d", i)
+		run(t, "ip", "link", "add", name, "type", "bridge")
+		run(t, "ip", "link", "set", name, "up", "mtu", mtu)
+		run(t, "ip", "address", "add", fmt.Sprintf("192.0.%d.1/24", i), "dev", name)
+	}
+	run(t, "ip", "-6", "route", "add", "default", "dev", "up2")
+	check(1420)
+	run(t, "ip", "route", "add", "default", "via", "192.0.1.2", "metric", "200")
+	check(1280)
+	run(t, "ip", "route", "add", "default", "via", "192.0.0.2", "metric", "100")
+	check(1460)
+	run(t, "ip", "route", "change", "default", "via", "192.0.0.2", "metric", "100", "mtu", "1400")
+	check(1400)
+}
+
+func TestSubnets(t *testing.T) {
+	c := newConn(t)
+	must(t, c.Apply(t.Context(), network(c)))
+	run(t, "ip", "link", "add", "lan", "type", "bridge")
+	run(t, "ip", "link", "set", "lan", "up")
+	run(t, "ip", "address", "add", "192.0.2.1/24", "dev", "lan")
+	run(t, "ip", "address", "add", "2001:db8::1/64", "dev", "lan")
+	run(t, "ip", "route", "add", "10.0.0.0/8", "via", "192.0.2.2")
+	run(t, "ip", "route", "add", "198.51.100.0/24", "via", "192.0.2.2", "table", "77")
+	run(t, "ip", "route", "add", "blackhole", "203.0.113.0/24")
+	run(t, "ip", "route", "add", "default", "via", "192.0.2.2")
+	got, err := c.Subnets(t.Context())
+	must(t, err)
+	var text []string
+	for _, p := range got {
+		text = append(text, p.String())
+	}
+	want := []string{"10.0.0.0/8", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/64"}
+	if !slices.Equal(text, want) {
+		t.Errorf("got %v\nwant %v", text, want)
+	}
+}
+
+func TestEnableForwarding(t *testing.T) {
+	c := newConn(t)
+	run(t, "sysctl", "-qw", "net.ipv4.ip_forward=0")
+	for _, v6 := range []bool{false, true} {
+		for _, want := range []bool{true, false} {
+			if got, err := c.EnableForwarding(t.Context(), v6); err != nil || got != want {
+				t.Errorf("v6=%t: %t, %v; want %t", v6, got, err, want)
+			}
+		}
+	}
+	got := run(t, "sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.default.forwarding")
+	if got != "1\n1\n1\n" {
+		t.Errorf("forwarding: %q", got)
+	}
+}
+
+// A host that got its IPv6 default route by advertisement keeps it.
+func TestForwardingKeepsAdvertisedRoute(t *testing.T) {
+	c := newConn(t)
+	path, _ := newSandbox(t)
+	run(t, "ip", "link", "add", "up0", "type", "veth", "peer", "name", "router", "netns", path)
+	inside(t, path, func() { run(t, "ip", "link", "set", "router", "up") })
+	run(t, "ip", "link", "set", "up0", "up")
+	w := newWire(t, path, "router")
+	advertise := func() string {
+		for range 100 {
+			w.send(t, mac("33:33:00:00:00:01"), w.mac, unix.ETH_P_IPV6,
+				forgedRouter(netip.MustParseAddr("fe80::1"), netip.MustParsePrefix("2001:db8:1::/64")))
+			time.Sleep(50 * time.Millisecond)
+			if routes := run(t, "ip", "-6", "route", "show", "default"); routes != "" {
+				return routes
+			}
+		}
+		return ""
+	}
+	if advertise() == "" {
+		t.Fatal("the host takes no default route by advertisement")
+	}
+	flipped, err := c.EnableForwarding(t.Context(), true)
+	if err != nil || !flipped {
+		t.Fatalf("%t, %v; want true", flipped, err)
+	}
+	if routes := run(t, "ip", "-6", "route", "show", "default"); !strings.Contains(routes, "via fe80::1 dev up0 proto ra") {
+		t.Errorf("default routes %q, want the advertised one", routes)
+	}
+	if got := run(t, "sysctl", "-n", "net.ipv6.conf.up0.accept_ra"); got != "2\n" {
+		t.Errorf("accept_ra=%s, want 2", got)
+	}
+}
+
+func TestLockNamespace(t *testing.T) {
+	newNamespace(t)
+	l, err := LockNamespace()
+	must(t, err)
+	_, err = LockNamespace()
+	if !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), "another fairway daemon") {
+		t.Errorf("second daemon: %v, want one line that says so", err)
+	}
+	path, _ := newSandbox(t)
+	inside(t, path, func() {
+		other, err := LockNamespace()
+		must(t, err) // another namespace
+		must(t, other.Close())
+	})
+	must(t, l.Close())
+	l, err = LockNamespace()
+	must(t, err)
+	must(t, l.Close())
+}
