@@ -105,7 +105,7 @@ func (n Network) KeepGatewayService() bool { return n.set.PublishBy == byDocker 
 
 // EndpointFirewall returns what the firewall must hold for the endpoint.
 func (n Network) EndpointFirewall(e store.Endpoint) nat.Endpoint {
-	out := nat.Endpoint{ID: e.ID, Network: n.ID, Link: n.Link, IPv4: e.IPv4.Addr(), IPv6: e.IPv6.Addr()}
+	out := nat.Endpoint{ID: e.ID, Network: n.ID, Link: n.Link, IPv4: e.IPv4.Addr(), IPv6: e.IPv6.Addr(), Direct: len(n.set.Trusted) > 0}
 	for _, p := range e.Published {
 		out.Ports = append(out.Ports, nat.Port{
 			Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort, Target: p.IP, TargetPort: p.Port,

@@ -24,7 +24,7 @@ type Options struct {
 	ICC         bool       // containers of the network reach each other
 	InhibitIPv4 bool       // the gateway's IPv4 address is not put on the bridge
 	HostBinding netip.Addr // where -p publishes when it names no address
-	Trusted     []string   // links from which unpublished ports can be reached
+	Trusted     []string   // links from which published ports can be reached by routing, too
 	IfacePrefix string     // of the interface's name in the container
 	Antispoof   bool       // no learning on ports: static FDB and permanent neighbour entries instead
 	NoGateway   bool       // containers get no default route
@@ -115,7 +115,7 @@ func Table(o *Options) option.Table {
 		row(docker+"bridge.inhibit_ipv4", trueOrFalse, "The gateway's IPv4 address is not put on the bridge.", option.Bool(&o.InhibitIPv4)),
 		row(docker+"bridge.host_binding_ipv4", "an address", "Where -p publishes when it names no address.", hostBinding(&o.HostBinding)),
 		row(docker+"bridge.default_bridge", "false: docker0 stays Docker's", "Marks docker0 in Docker's own driver; here it can only be off.", isFalse),
-		row(docker+"bridge.trusted_host_interfaces", "names of links, separated by :", "Links from which unpublished ports of containers can be reached.", linkNames(&o.Trusted)),
+		row(docker+"bridge.trusted_host_interfaces", "names of links, separated by :", "Links from which published ports can also be reached at the container's own address.", linkNames(&o.Trusted)),
 		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
 		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", ifacePrefix(&o.IfacePrefix)),
 		row(docker+"host_ipv4", "an IPv4 address", "As snat.", option.Addr4(&o.SNAT)),

@@ -106,6 +106,16 @@ func TestTableIsWhole(t *testing.T) {
 	}
 }
 
+// What is asked before the network has its subnets (GwAllocCheck) must not be
+// refused for the lack of them.
+func TestOptionsBeforeSubnets(t *testing.T) {
+	n := dual(v4(with("routes", "10.0.0.0/8 via 172.20.0.9", "snat", "192.0.2.1", "snat6", "2001:db8::1")))
+	n.Subnets = nil
+	if _, err := New("i", n); err != nil {
+		t.Error(err)
+	}
+}
+
 // FuzzOptions checks that what is accepted is what it says, and what isn't is
 // one line.
 func FuzzOptions(f *testing.F) {
