@@ -11,9 +11,9 @@ type State struct {
 
 // A Network is what the firewall must hold for one network.
 //
-// Between two networks nothing passes but what is published. What a network's
-// containers send to the outside passes, unless it is internal; what comes
-// from outside passes as the family's Mode says. Replies always pass.
+// What a network's containers send to the outside passes, unless it is
+// internal. What comes to them from another link, be it another network or the
+// outside, passes as the family's Mode says. Replies always pass.
 type Network struct {
 	ID       string
 	Link     string // the bridge
@@ -22,7 +22,7 @@ type Network struct {
 	// bridge ports (link.Veth.Isolated) in the first place; a backend repeats
 	// it for what is routed back into the bridge.
 	ICC      bool
-	Trusted  []string // links from which unpublished ports may be reached directly
+	Trusted  []string // links from which published ports may be reached by routing, too
 	Families []Family // those that the network has
 }
 
@@ -60,6 +60,7 @@ type Endpoint struct {
 	Link    string // the network's bridge
 	IPv4    netip.Addr
 	IPv6    netip.Addr
+	Direct  bool // the network has Trusted links
 	Ports   []Port
 }
 

@@ -1,8 +1,6 @@
 package iptables
 
 import (
-	"slices"
-
 	"fairway/nat"
 )
 
@@ -51,37 +49,16 @@ func (r renderer) in(b bridge) (rules []rule) {
 			continue
 		}
 		for _, t := range n.Trusted {
-			add("%s-i %s -j RETURN", b.dst(n), t)
+			add("%s-i %s -g %s%s", b.dst(n), t, chainPub, b.link)
 		}
 		switch n.Mode {
 		case nat.Unprotected:
-			add("%s-g %s", b.dst(n), chainBridges)
+			add("%s-j RETURN", b.dst(n))
 		case nat.Routed:
-			add("%s-p %s -g %s", b.dst(n), icmp, chainBridges)
+			add("%s-p %s -j RETURN", b.dst(n), icmp)
 			add("%s-g %s%s", b.dst(n), chainPub, b.link)
 		default:
 			add("%s-j DROP", b.dst(n))
-		}
-	}
-	return list(rules...)
-}
-
-// needsBridges reports whether a network lets in from other links what is not
-// published: other networks are not among them.
-func (r renderer) needsBridges() bool {
-	return slices.ContainsFunc(r.links, func(b bridge) bool {
-		return slices.ContainsFunc(b.nets, func(n network) bool {
-			return !n.Internal && (n.Mode == nat.Unprotected || n.Mode == nat.Routed)
-		})
-	})
-}
-
-// bridges drops what comes from containers' bridges, fairway's and others.
-func (r renderer) bridges() []rule {
-	rules := r.foreign("-i", "DROP", "RETURN")
-	for _, b := range r.links {
-		if !r.around.uplinks[b.link] {
-			rules = append(rules, r.rule(0, "-i %s -j DROP", b.link))
 		}
 	}
 	return list(rules...)

@@ -74,8 +74,7 @@ func TestUnprotected(t *testing.T) {
 		{"unpublished, routed from the LAN", w.lan, "tcp", "172.30.1.2:81", "a1 192.0.2.2"},
 		{"unpublished, routed from the LAN, IPv6", w.lan, "tcp", "[2001:db8:a::2]:81", "a1 2001:db8:f::2"},
 		{"published", w.lan, "tcp", "192.0.2.1:8080", "a1 192.0.2.2"},
-		{"another network, unpublished", w.b1, "tcp", "172.30.1.2:81", ""},
-		{"docker0, unpublished", w.d1, "tcp", "172.30.1.2:81", ""},
+		{"another network, unpublished", w.b1, "tcp", "172.30.1.2:81", "a1 172.30.1.1"},
 		{"outside, masqueraded", w.a1, "tcp", "192.0.2.2:80", "lan 192.0.2.1"},
 	})
 	w.dump(t)
@@ -102,7 +101,7 @@ func TestRouted(t *testing.T) {
 	check(t, []probe{
 		{"ping", w.lan, "ip4:icmp", "172.30.1.2", "172.30.1.2"},
 		{"ping, IPv6", w.lan, "ip6:ipv6-icmp", "2001:db8:a::2", "2001:db8:a::2"},
-		{"ping from another network", w.b1, "ip4:icmp", "172.30.1.2", ""},
+		{"ping from another network", w.b1, "ip4:icmp", "172.30.1.2", "172.30.1.2"},
 		{"ping to a network that is not routed", w.lan, "ip4:icmp", "172.30.2.2", ""},
 	})
 
@@ -129,10 +128,11 @@ func TestICCOff(t *testing.T) {
 }
 
 func TestTrusted(t *testing.T) {
-	w, _, _ := start(t, func(a, _ *nat.Network, _, _ *nat.Endpoint) { a.Trusted = []string{"eth0"} })
+	w, _, _ := start(t, func(a, _ *nat.Network, a1, _ *nat.Endpoint) { a.Trusted, a1.Direct = []string{"eth0"}, true })
 	check(t, []probe{
-		{"unpublished, by the trusted link", w.lan, "tcp", "172.30.1.2:81", "a1 192.0.2.2"},
-		{"unpublished, from another network", w.b1, "tcp", "172.30.1.2:81", ""},
+		{"published, by the trusted link", w.lan, "tcp", "172.30.1.2:80", "a1 192.0.2.2"},
+		{"published, from another network", w.b1, "tcp", "172.30.1.2:80", ""},
+		{"unpublished, by the trusted link", w.lan, "tcp", "172.30.1.2:81", ""},
 		{"unpublished, of another network", w.lan, "tcp", "172.30.2.2:81", ""},
 	})
 }

@@ -17,7 +17,6 @@ const (
 	chainForward = "FAIRWAY-FORWARD"
 	chainAccept  = "FAIRWAY-ACCEPT"
 	chainOut     = "FAIRWAY-OUT"
-	chainBridges = "FAIRWAY-BRIDGES"
 	chainFrom    = "FAIRWAY-FROM"
 	chainTo      = "FAIRWAY-TO"
 	chainIn      = "FAIRWAY-IN-"
@@ -73,11 +72,8 @@ func render(state nat.State, v6 bool, instance string, a around) ruleset {
 	}
 	add("nat", chainDNAT)
 	add("nat", chainSNAT, r.snat()...)
-	if r.needsBridges() {
-		add("filter", chainBridges, r.bridges()...)
-	}
 	for _, b := range r.links {
-		if b.routed() || endpoints[chainKey{"filter", chainPub + b.link}] != nil {
+		if b.direct() || endpoints[chainKey{"filter", chainPub + b.link}] != nil {
 			add("filter", chainPub+b.link, r.rule(1, "-j DROP"))
 		}
 		if b.entered() {
@@ -120,8 +116,11 @@ func (b bridge) entered() bool {
 	return slices.ContainsFunc(b.nets, func(n network) bool { return !n.Internal })
 }
 
-func (b bridge) routed() bool {
-	return slices.ContainsFunc(b.nets, func(n network) bool { return !n.Internal && n.Mode == nat.Routed })
+// direct reports whether published ports of b may be reached by routing.
+func (b bridge) direct() bool {
+	return slices.ContainsFunc(b.nets, func(n network) bool {
+		return !n.Internal && (n.Mode == nat.Routed || len(n.Trusted) > 0)
+	})
 }
 
 // src and dst are the match for a network's subnet, where its link says it
@@ -267,8 +266,10 @@ func endpointRulesOf(e *nat.Endpoint, v6 bool, instance string) (out []chainRule
 			continue
 		}
 		proto := nat.ProtoName(p.Proto)
-		if p.HostPort == 0 { // a routed family
+		if p.HostPort == 0 || e.Direct {
 			add("filter", chainPub+e.Link, 0, "-d %s -p %s -m %s --dport %d -j RETURN", p.Target, proto, proto, p.TargetPort)
+		}
+		if p.HostPort == 0 { // a routed family
 			continue
 		}
 		to := netip.AddrPortFrom(p.Target, p.TargetPort)
