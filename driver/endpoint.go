@@ -37,7 +37,7 @@ func (d *Driver) CreateEndpoint(ctx context.Context, spec EndpointSpec) (Endpoin
 	}
 	objects := n.view.Attachment(e)
 	d.confirm(n, e)
-	err = d.carryOut(ctx, []store.Change{store.PutEndpoint(e)}, []store.Change{store.DeleteEndpoint(e.ID)},
+	err = d.carryOut(ctx, n, []store.Change{store.PutEndpoint(e)}, []store.Change{store.DeleteEndpoint(e.ID)},
 		func(ctx context.Context) error { return d.opts.Kernel.Apply(ctx, objects) },
 		func(ctx context.Context) error { return d.opts.Kernel.Remove(ctx, objects) })
 	if err != nil {
@@ -203,19 +203,16 @@ func (d *Driver) DeleteEndpoint(ctx context.Context, networkID, endpointID strin
 // caller holds its lock. It is forgotten whatever fails, since Docker has
 // forgotten it: what is left behind is found by Reconcile.
 func (d *Driver) removeEndpoint(ctx context.Context, n network, e store.Endpoint) error {
-	done := d.commit(store.DeleteEndpoint(e.ID))
-	err := d.unpublish(ctx, n, e)
-	err = errors.Join(err, d.opts.Kernel.Remove(ctx, n.view.Attachment(e)))
-	d.mu.Lock()
-	d.forget(e)
-	delete(d.suspects, e.ID)
-	d.mu.Unlock()
-	d.forgetConnections(n.view.EndpointFirewall(e))
-	if commitErr := <-done; commitErr != nil {
-		d.owe(store.DeleteEndpoint(e.ID))
-		return errors.Join(commitErr, err)
-	}
-	return err
+	return d.remove(n, []store.Change{store.DeleteEndpoint(e.ID)}, func() error {
+		err := d.unpublish(ctx, n, e)
+		err = errors.Join(err, d.opts.Kernel.Remove(ctx, n.view.Attachment(e)))
+		d.mu.Lock()
+		d.forget(e)
+		delete(d.suspects, e.ID)
+		d.mu.Unlock()
+		d.forgetConnections(n.view.EndpointFirewall(e))
+		return err
+	})
 }
 
 // unpublish takes the ports of e out of the firewall and gives them back to

@@ -51,7 +51,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	if err := d.admit(n); err != nil {
 		return err
 	}
-	err = d.carryOut(ctx, []store.Change{store.PutNetwork(n.Network)}, []store.Change{store.DeleteNetwork(n.ID)},
+	err = d.carryOut(ctx, n, []store.Change{store.PutNetwork(n.Network)}, []store.Change{store.DeleteNetwork(n.ID)},
 		func(ctx context.Context) error { return d.makeNetwork(ctx, n) },
 		func(ctx context.Context) error { return d.unmakeNetwork(ctx, n, nil) })
 	if err != nil {
@@ -268,17 +268,32 @@ func (d *Driver) DeleteNetwork(ctx context.Context, id string) error {
 	for _, e := range endpoints {
 		changes = append(changes, store.DeleteEndpoint(e.ID))
 	}
-	done := d.commit(changes...)
-	err = d.unmakeNetwork(ctx, n, endpoints)
-	d.mu.Lock()
-	for _, e := range endpoints {
-		d.forget(e)
+	return d.remove(n, changes, func() error {
+		err := d.unmakeNetwork(ctx, n, endpoints)
+		d.mu.Lock()
+		for _, e := range endpoints {
+			d.forget(e)
+		}
+		d.mu.Unlock()
+		d.dismiss(n)
+		return err
+	})
+}
+
+// remove makes the removal of records durable while work makes it real. Both
+// count whatever fails.
+func (d *Driver) remove(n network, changes []store.Change, work func() error) error {
+	var done <-chan error
+	if !n.Adopted {
+		done = d.commit(changes...)
 	}
-	d.mu.Unlock()
-	d.dismiss(n)
-	if e := <-done; e != nil {
+	err := work()
+	if n.Adopted {
+		done = d.commit(changes...)
+	}
+	if commitErr := <-done; commitErr != nil {
 		d.owe(changes...)
-		return errors.Join(e, err)
+		return errors.Join(commitErr, err)
 	}
 	return err
 }
@@ -296,10 +311,21 @@ func (d *Driver) endpointsOf(network string) (out []store.Endpoint) {
 
 // carryOut makes changes durable and real at the same time. If one of the two
 // fails, both are taken back.
-func (d *Driver) carryOut(ctx context.Context, changes, withdraw []store.Change, do, undo func(context.Context) error) error {
+//
+// On a link of somebody else's nothing tells, after a crash, that an address or
+// a neighbour is ours but the record: there that is made first, and see remove.
+func (d *Driver) carryOut(ctx context.Context, n network, changes, withdraw []store.Change, do, undo func(context.Context) error) error {
 	done := d.commit(changes...)
-	err := do(ctx)
-	commitErr := <-done
+	var err, commitErr error
+	if n.Adopted {
+		commitErr = <-done
+	}
+	if commitErr == nil {
+		err = do(ctx)
+	}
+	if !n.Adopted {
+		commitErr = <-done
+	}
 	if err == nil && commitErr == nil {
 		return nil
 	}

@@ -36,7 +36,7 @@ func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want
 			return d.opts.Firewall.Apply(ctx, nat.State{Endpoints: []nat.Endpoint{n.view.EndpointFirewall(e)}})
 		}
 	}
-	err = d.carryOut(ctx, []store.Change{store.PutEndpoint(e)}, []store.Change{store.PutEndpoint(old)}, apply(e), apply(old))
+	err = d.carryOut(ctx, n, []store.Change{store.PutEndpoint(e)}, []store.Change{store.PutEndpoint(old)}, apply(e), apply(old))
 	if err != nil {
 		return errors.Join(err, d.reserveAgain(ctx, old))
 	}
