@@ -24,7 +24,6 @@ func (s sample) at(q float64) time.Duration {
 func (s sample) p50() time.Duration { return s.at(.5) }
 func (s sample) p95() time.Duration { return s.at(.95) }
 func (s sample) max() time.Duration { return s.at(1) }
-func (s sample) min() time.Duration { return s.at(0) }
 
 // ms is a duration in milliseconds, for people.
 func ms(d time.Duration) string {

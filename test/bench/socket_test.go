@@ -114,7 +114,7 @@ func (s *subject) turn(b *testing.B) {
 func reportSocket(b *testing.B, subjects []*subject, sync, commit, empty sample) {
 	var rows [][]string
 	row := func(what string, present int, s sample) {
-		rows = append(rows, []string{what, fmt.Sprint(present), ms(s.p50()), ms(s.p95()), ms(s.max()), times(s.p50(), sync.p50()), times(s.p50(), commit.p50())})
+		rows = append(rows, []string{what, fmt.Sprint(present), ms(s.at(.1)), ms(s.p50()), ms(s.p95()), ms(s.max()), times(s.p50(), sync.p50()), times(s.p50(), commit.p50())})
 	}
 	for _, s := range subjects {
 		row("attach", s.present, s.attach)
@@ -129,7 +129,7 @@ func reportSocket(b *testing.B, subjects []*subject, sync, commit, empty sample)
 	row("a call that does nothing (GetCapabilities)", 0, empty)
 	row("bare fdatasync of 4 KiB", 0, sync)
 	row("bare bbolt commit", 0, commit)
-	table([]string{"at the socket", "present", "p50 ms", "p95 ms", "max ms", "p50 to fdatasync", "p50 to bbolt commit"}, rows)
+	table([]string{"at the socket", "present", "p10 ms", "p50 ms", "p95 ms", "max ms", "p50 to fdatasync", "p50 to bbolt commit"}, rows)
 
 	none, many := subjects[0], subjects[len(subjects)-1]
 	growth := ratio(many.attach.p50(), none.attach.p50())
