@@ -223,6 +223,26 @@ func TestSameNameSameAddress(t *testing.T) {
 	})
 }
 
+// TestNameOfTwoAddresses lets a name have two addresses, and fail to get one.
+func TestNameOfTwoAddresses(t *testing.T) {
+	d := newDesk(t, Options{})
+	pool := d.pool("10.0.0.0/24")
+	web := AddressSpec{Pool: pool, Name: "web"}
+	second := web
+	second.Address = netip.MustParseAddr("10.0.0.7")
+	d.want(d.askFor(web), "10.0.0.1/24")
+	d.want(d.askFor(second), "10.0.0.7/24")
+	d.release(pool, "10.0.0.7")
+	d.release(pool, "10.0.0.1")
+	d.want(d.askFor(web), "10.0.0.7/24") // the later one
+	d.release(pool, "10.0.0.7")
+	d.store.fail = true
+	second.Address = netip.MustParseAddr("10.0.0.9")
+	d.askFor(second)
+	d.store.fail = false
+	d.want(d.askFor(web), "10.0.0.7/24")
+}
+
 // TestLostAddressReply repeats requests, as Docker does when it didn't get the reply.
 func TestLostAddressReply(t *testing.T) {
 	d := newDesk(t, Options{})
@@ -452,5 +472,54 @@ func TestImpatientCaller(t *testing.T) {
 				t.Errorf("%d of %d addresses known", got, commits)
 			}
 		}
+	})
+}
+
+// TestReleaseTwice answers neither caller before the release is durable.
+func TestReleaseTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, Options{})
+		pool := d.pool("10.0.0.0/24")
+		d.ask(pool, "10.0.0.2")
+		d.store.hold = true
+		answers := make(chan error, 2)
+		for range 2 {
+			go func() { answers <- d.ReleaseAddress(t.Context(), pool, netip.MustParseAddr("10.0.0.2")) }()
+		}
+		synctest.Wait()
+		if len(answers) != 0 {
+			t.Error("answered before the commit")
+		}
+		d.store.settle(2)
+		synctest.Wait()
+		if len(answers) != 2 || <-answers != nil || <-answers != nil {
+			t.Error("not answered, or with an error, after the commit")
+		}
+	})
+}
+
+// TestDelayEndsDuringCommit fails a request for a delayed address whose delay is
+// over by then, with a younger one behind it.
+func TestDelayEndsDuringCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, Options{})
+		pool := d.pool("10.0.0.0/29")
+		for range 4 {
+			d.ask(pool, "")
+		}
+		d.release(pool, "10.0.0.1")
+		time.Sleep(20 * time.Second)
+		d.release(pool, "10.0.0.2")
+		d.store.hold = true
+		go d.ask(pool, "10.0.0.1")
+		synctest.Wait()
+		time.Sleep(11 * time.Second)
+		d.store.mu.Lock()
+		d.store.hold = false // for this one only
+		d.store.mu.Unlock()
+		d.want(d.ask(pool, ""), "10.0.0.5/29")
+		d.store.settle(0)
+		synctest.Wait()
+		d.want(d.ask(pool, ""), "10.0.0.1/29")
 	})
 }
