@@ -65,6 +65,8 @@ type Kernel interface {
 	Link(ctx context.Context, namespace, name string) (link.Info, error)
 	// SandboxAlive reports whether path is a living network namespace.
 	SandboxAlive(path string) bool
+	// Forwards reports whether the host forwards packets of a family.
+	Forwards(v6 bool) (bool, error)
 	// EnableForwarding turns on forwarding of a family on the host, and reports
 	// whether it was off.
 	EnableForwarding(ctx context.Context, v6 bool) (flipped bool, err error)
@@ -140,6 +142,7 @@ type Driver struct {
 	claims    map[claim]string     // address in a network → endpoint ID
 	macs      map[claim]string     // address in a network → MAC address that had it last
 	heralds   map[string]bool      // ID of an endpoint whose address had another MAC before
+	joined    map[string]time.Time // endpoint ID → when it joined, since this daemon started
 	names     map[string]string    // name of a link → ID of what it is for
 	owed      []store.Change       // to be committed with the next call or by Run
 	suspects  map[string]time.Time // ID of what seems to be stale → since when
@@ -177,6 +180,7 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		claims:    map[claim]string{},
 		macs:      map[claim]string{},
 		heralds:   map[string]bool{},
+		joined:    map[string]time.Time{},
 		names:     map[string]string{},
 		suspects:  map[string]time.Time{},
 		seen:      map[string]time.Time{},
@@ -212,6 +216,7 @@ func (d *Driver) remember(e store.Endpoint) {
 func (d *Driver) forget(e store.Endpoint) {
 	delete(d.endpoints, e.ID)
 	delete(d.heralds, e.ID)
+	delete(d.joined, e.ID)
 	for _, name := range []string{e.HostLink, e.Inside} {
 		if d.names[name] == e.ID {
 			delete(d.names, name)

@@ -196,7 +196,9 @@ func (d *Driver) makeNetwork(ctx context.Context, n network) error {
 	return d.opts.Firewall.Apply(ctx, nat.State{Networks: []nat.Network{n.view.Firewall()}})
 }
 
-// forwarding turns on what the network needs to reach other links.
+// forwarding turns on what the network needs to reach other links. The guard
+// comes first: if a crash came between the two, nobody would know any more that
+// it is needed.
 func (d *Driver) forwarding(ctx context.Context, n store.Network) error {
 	if !d.opts.IPForward || n.Internal {
 		return nil
@@ -205,9 +207,12 @@ func (d *Driver) forwarding(ctx context.Context, n store.Network) error {
 		if !family.wanted {
 			continue
 		}
-		flipped, err := d.opts.Kernel.EnableForwarding(ctx, family.v6)
-		if err == nil && flipped {
+		on, err := d.opts.Kernel.Forwards(family.v6)
+		if err == nil && !on {
 			err = d.opts.Firewall.GuardForward(ctx, family.v6)
+		}
+		if err == nil && !on {
+			_, err = d.opts.Kernel.EnableForwarding(ctx, family.v6)
 		}
 		if err != nil {
 			return err

@@ -19,13 +19,8 @@ func (c *Conn) EnableForwarding(_ context.Context, v6 bool) (flipped bool, err e
 	if v6 {
 		paths = []string{conf6Dir + "default/forwarding", conf6Dir + "all/forwarding"}
 	}
-	last := paths[len(paths)-1]
-	now, err := c.readSysctl(c.own, last)
-	if err != nil {
-		return false, fmt.Errorf("link: enable forwarding: %w", err)
-	}
-	if now == "1" {
-		return false, nil
+	if on, err := c.Forwards(v6); err != nil || on {
+		return false, err
 	}
 	if v6 {
 		if err := c.keepAdvertisedRoutes(); err != nil {
@@ -39,6 +34,19 @@ func (c *Conn) EnableForwarding(_ context.Context, v6 bool) (flipped bool, err e
 		}
 	}
 	return true, nil
+}
+
+// Forwards reports whether the host forwards packets of a family.
+func (c *Conn) Forwards(v6 bool) (bool, error) {
+	path := "net/ipv4/ip_forward"
+	if v6 {
+		path = conf6Dir + "all/forwarding"
+	}
+	now, err := c.readSysctl(c.own, path)
+	if err != nil {
+		return false, fmt.Errorf("link: read forwarding: %w", err)
+	}
+	return now == "1", nil
 }
 
 func (c *Conn) keepAdvertisedRoutes() error {

@@ -119,6 +119,9 @@ func TestEnableForwarding(t *testing.T) {
 	run(t, "sysctl", "-qw", "net.ipv4.ip_forward=0")
 	for _, v6 := range []bool{false, true} {
 		for _, want := range []bool{true, false} {
+			if on, err := c.Forwards(v6); err != nil || on == want {
+				t.Errorf("v6=%t: forwards %t, %v", v6, on, err)
+			}
 			if got, err := c.EnableForwarding(t.Context(), v6); err != nil || got != want {
 				t.Errorf("v6=%t: %t, %v; want %t", v6, got, err, want)
 			}
