@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"fairway/link"
 	"fairway/nat"
 	"fairway/store"
@@ -117,18 +119,29 @@ func (d *Driver) removeStale(ctx context.Context, n network, e store.Endpoint) e
 	return err
 }
 
-// attached reports whether e is in a sandbox that lives.
+// settling is how long an engine before 28 may take, at most, from Join to
+// making the sandbox and moving the link there.
+const settling = 30 * time.Second
+
+// attached reports whether e is in a sandbox that lives, or is on its way there.
 func (d *Driver) attached(ctx context.Context, n network, e store.Endpoint) bool {
 	if e.Sandbox == "" {
 		return false
 	}
-	if d.opts.Kernel.SandboxAlive(e.Sandbox) {
+	d.mu.Lock()
+	joined := d.joined[e.ID]
+	d.mu.Unlock()
+	if d.opts.Kernel.SandboxAlive(e.Sandbox) || time.Since(joined) < settling {
 		return true
 	}
 	// The sandbox's name may be out of our sight, in another mount namespace.
-	// The pair of links dies with the sandbox.
-	_, err := d.opts.Kernel.Link(ctx, n.Namespace, e.HostLink)
-	return err == nil
+	// The pair of links dies with a sandbox, unless Docker has moved the inner
+	// one back.
+	if _, err := d.opts.Kernel.Link(ctx, n.Namespace, e.HostLink); err != nil {
+		return false
+	}
+	_, err := d.opts.Kernel.Link(ctx, n.Namespace, e.Inside)
+	return errors.Is(err, unix.ENODEV)
 }
 
 // confirm tells the allocator that Docker knows the addresses of e.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"time"
 
 	"fairway/store"
 )
@@ -35,7 +36,9 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 	if err = errors.Join(<-done, err); err != nil {
 		return Joined{}, err
 	}
-	d.update(e)
+	d.mu.Lock()
+	d.endpoints[e.ID], d.joined[e.ID] = e, time.Now()
+	d.mu.Unlock()
 	d.announce(n, e)
 	d.opts.Refresh()
 	return joined(n, e), nil
