@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -68,13 +67,6 @@ type Allocator struct {
 	handles map[string]*handle
 	cuts    map[DefaultPool]*cut
 	useless []address // may still have a record, but need none
-}
-
-// An address names the record of an address.
-type address struct {
-	space  string
-	subnet netip.Prefix
-	ip     netip.Addr
 }
 
 // New returns an allocator that goes on where the records end.
@@ -140,58 +132,5 @@ func (a *Allocator) await(ctx context.Context, commit <-chan error, finish func(
 	case <-ctx.Done():
 		go func() { settle(<-commit) }()
 		return context.Cause(ctx)
-	}
-}
-
-// write makes l the version of its address that counts and returns the change
-// that records it, and what to do with the outcome.
-func (a *Allocator) write(s *subnet, l store.Address) (store.Change, func(error)) {
-	a.seq++
-	v := &lease{Address: l, seq: a.seq}
-	if l.Name != "" {
-		v.before = s.names[v.container()]
-	}
-	s.set(l.IP, v)
-	e := s.entries[l.IP]
-	e.pending++
-	s.entries[l.IP] = e
-	return store.PutAddress(l), func(err error) { s.settle(v, err) }
-}
-
-// sweep returns changes that delete a few useless records, to go along with a
-// commit that is made anyway.
-func (a *Allocator) sweep(n int) (changes []store.Change) {
-	for ; n > 0 && len(a.useless) > 0; n-- {
-		last := a.useless[len(a.useless)-1]
-		a.useless = a.useless[:len(a.useless)-1]
-		if s := a.spaces[last.space].by[last.subnet]; s != nil {
-			if _, ok := s.entries[last.ip]; ok {
-				continue // in use again
-			}
-		}
-		changes = append(changes, store.DeleteAddress(last.space, last.subnet, last.ip))
-	}
-	return changes
-}
-
-// forgetUseless returns changes that delete all useless records of s: before a
-// new life, and at its end.
-func (a *Allocator) forgetUseless(s *subnet) (changes []store.Change) {
-	a.useless = slices.DeleteFunc(a.useless, func(u address) bool {
-		if u.space != s.space || u.subnet != s.prefix {
-			return false
-		}
-		if _, ok := s.entries[u.ip]; !ok {
-			changes = append(changes, store.DeleteAddress(u.space, u.subnet, u.ip))
-		}
-		return true
-	})
-	return changes
-}
-
-// expire ends the reuse delays in s that are over.
-func (a *Allocator) expire(s *subnet, now time.Time) {
-	for _, ip := range s.expire(now.Add(-max(a.delay, 0))) {
-		a.useless = append(a.useless, address{s.space, s.prefix, ip})
 	}
 }

@@ -133,14 +133,19 @@ func (m *machine) outcome(t *rapid.T, err error, wanted, commits bool) bool {
 	return wanted && !failed
 }
 
-var (
-	machineEngines = rapid.SampledFrom([]string{"e", "e", "f"})
-	machineSubnets = rapid.SampledFrom([]string{"10.0.0.0/29", "10.0.0.8/30", "10.0.0.0/28", "10.0.0.12/31", "fd00::/125"})
-)
+func drawEngine(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"e", "e", "f"}).Draw(t, "engine")
+}
+
+func drawSubnet(t *rapid.T) netip.Prefix {
+	return netip.MustParsePrefix(rapid.SampledFrom([]string{
+		"10.0.0.0/29", "10.0.0.8/30", "10.0.0.0/28", "10.0.0.12/31", "fd00::/125",
+	}).Draw(t, "subnet"))
+}
 
 func drawPool(t *rapid.T) (spec PoolSpec, subnet, ipRange netip.Prefix) {
-	subnet = netip.MustParsePrefix(machineSubnets.Draw(t, "subnet"))
-	spec = PoolSpec{Engine: machineEngines.Draw(t, "engine"), Space: SpaceLocal, Pool: subnet.String(), V6: subnet.Addr().Is6()}
+	subnet = drawSubnet(t)
+	spec = PoolSpec{Engine: drawEngine(t), Space: SpaceLocal, Pool: subnet.String(), V6: subnet.Addr().Is6()}
 	if half := subnet.Bits() + 1; half < subnet.Addr().BitLen() && rapid.Bool().Draw(t, "ranged") {
 		ip := subnet.Addr()
 		if rapid.Bool().Draw(t, "upper half") {
@@ -208,7 +213,7 @@ func (m *machine) forgetNetworks(was *model) {
 
 func (m *machine) drawAddress(t *rapid.T, h *modelHandle) AddressSpec {
 	spec := AddressSpec{
-		Engine: machineEngines.Draw(t, "engine"), Pool: h.id,
+		Engine: drawEngine(t), Pool: h.id,
 		Gateway: rapid.IntRange(0, 5).Draw(t, "gateway") == 0,
 	}
 	if rapid.IntRange(0, 3).Draw(t, "static") == 0 {

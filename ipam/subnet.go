@@ -7,29 +7,6 @@ import (
 	"fairway/store"
 )
 
-// A lease is one version of an address's record. It never changes; a new
-// version takes its place. seq orders the versions of all leases.
-type lease struct {
-	store.Address
-	seq    uint64
-	before netip.Addr // what the container's name had before; invalid for nothing
-}
-
-func (l *lease) inUse() bool { return l != nil && l.Released.IsZero() }
-
-// unconfirmed reports whether Docker has the address, but wasn't seen to use it.
-func (l *lease) unconfirmed() bool { return l.inUse() && !l.Confirmed }
-
-func (l *lease) container() containerName { return containerName{l.Engine, l.Name} }
-
-// An entry is what a subnet knows of one address.
-type entry struct {
-	now     *lease // the version that counts
-	saved   *lease // the newest version that is known to be durable; nil for none
-	pending int    // commits under way
-	lost    bool   // the commit of now failed
-}
-
 // A containerName is a container's name on an engine.
 type containerName struct{ engine, name string }
 
@@ -104,26 +81,6 @@ func (s *subnet) set(ip netip.Addr, l *lease) {
 	s.remember(ip)
 }
 
-// settle takes the outcome of v's commit. Outcomes may come in another order
-// than the commits: what counts once none is under way is the newest durable
-// version, unless that of now is still to be known.
-func (s *subnet) settle(v *lease, err error) {
-	e := s.entries[v.IP]
-	e.pending--
-	switch {
-	case err != nil:
-		e.lost = e.lost || e.now == v
-	case e.saved == nil || e.saved.seq < v.seq:
-		e.saved = v
-	}
-	s.entries[v.IP] = e
-	if e.lost && e.pending == 0 {
-		before := e.now.before
-		s.set(v.IP, e.saved)
-		s.remember(before)
-	}
-}
-
 // remember makes ip the address of the container's name that it has or had,
 // unless the name got another one later.
 func (s *subnet) remember(ip netip.Addr) {
@@ -136,14 +93,6 @@ func (s *subnet) remember(ip netip.Addr) {
 		return
 	}
 	s.names[name] = ip
-}
-
-// newer reports whether l was given out after m.
-func (l *lease) newer(m *lease) bool {
-	if c := l.Created.Compare(m.Created); c != 0 {
-		return c > 0
-	}
-	return l.IP.Less(m.IP)
 }
 
 // expire ends the reuse delay of what was released before then, and returns
