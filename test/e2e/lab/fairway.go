@@ -47,11 +47,9 @@ func (h *Host) StopFairway(t testing.TB) {
 // KillFairway ends the daemon with SIGKILL.
 func (h *Host) KillFairway(t testing.TB) {
 	t.Helper()
-	if h.fairway == nil {
-		t.Fatal("fairway is not running")
+	if err := h.CrashFairway(); err != nil {
+		t.Fatal(err)
 	}
-	h.fairway.kill()
-	h.fairway = nil
 }
 
 // Fairway runs an operator command.
@@ -77,3 +75,24 @@ func (h *Host) Listed(what string) ([]map[string]any, error) {
 	var rows []map[string]any
 	return rows, json.Unmarshal(list, &rows)
 }
+
+// PowerUp starts the daemon and then the engine, as a host does when it boots.
+func (h *Host) PowerUp() error {
+	if err := h.startFairway(); err != nil {
+		return err
+	}
+	return h.Engine().start()
+}
+
+// CrashFairway ends the daemon with SIGKILL.
+func (h *Host) CrashFairway() error {
+	if h.fairway == nil {
+		return errors.New("lab: fairway is not running")
+	}
+	h.fairway.kill()
+	h.fairway = nil
+	return nil
+}
+
+// ReviveFairway starts the daemon again.
+func (h *Host) ReviveFairway() error { return h.startFairway() }

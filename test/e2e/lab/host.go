@@ -63,7 +63,8 @@ func (l *LAN) NewHost(config Config) (_ *Host, err error) {
 	return h, nil
 }
 
-// powerOn boots the machine and gives it what a host's start scripts would.
+// powerOn boots the machine and gives it what a host's start scripts would;
+// PowerUp starts the daemons.
 func (h *Host) powerOn() error {
 	if err := h.boot(); err != nil {
 		return err

@@ -31,11 +31,7 @@ type LAN struct {
 
 // NewLAN makes a LAN with its neighbour.
 func NewLAN(tools *Tools) (*LAN, error) {
-	var root Engine
-	for _, root = range tools.engines {
-		break
-	}
-	m, err := newMachine(tools, root, "neighbour")
+	m, err := newMachine(tools, tools.Any(), "neighbour")
 	if err != nil {
 		return nil, err
 	}

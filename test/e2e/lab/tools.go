@@ -52,10 +52,7 @@ func Prepare(ctx context.Context, engines ...string) (_ *Tools, err error) {
 		return nil, err
 	}
 	t.fairway = build(ctx, top, "./cmd/fairway", t.bin())
-	for _, e := range t.engines {
-		return t, t.makeImage(e)
-	}
-	return nil, errors.New("lab: no engine asked for")
+	return t, t.makeImage(t.Any())
 }
 
 // Close removes what Prepare made, but not the engines.
@@ -69,6 +66,14 @@ func (t *Tools) Engine(name string) Engine {
 		panic("lab: engine " + name + " was not prepared")
 	}
 	return e
+}
+
+// Any returns one of the engines.
+func (t *Tools) Any() Engine {
+	for _, e := range t.engines {
+		return e
+	}
+	panic("lab: no engine was prepared")
 }
 
 // bin is the directory that hosts see as /fw.

@@ -1,0 +1,55 @@
+# Everything that CI, a developer and a curious person run. Tests and the demo
+# need root for namespaces and mounts: they ask sudo if they are not root.
+
+GO ?= go
+export CGO_ENABLED = 0
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=GOFLAGS,GOPROXY,GOCACHE,FAIRWAY_TEST_CACHE,CGO_ENABLED env "PATH=$$PATH")
+
+# Packages with tests of a tier, found by their build tag.
+with_tag = $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build $(1)$$' . | sed 's,^\./,./,')))
+
+.PHONY: help build test test-unit test-kernel test-e2e demo bench lint fuzz clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/fairway, one static file
+	$(GO) build -trimpath -o bin/ ./cmd/fairway
+
+test: lint test-unit test-kernel test-e2e ## run all tests (root; 20 to 30 minutes)
+
+test-unit: ## run the tests that need no root (under 3 minutes)
+	$(GO) test ./...
+
+test-kernel: packages ## run the tests against this kernel, in namespaces of their own (root)
+	$(SUDO) $(GO) test -tags kernel -timeout 15m $(call with_tag,kernel)
+
+test-e2e: packages ## run the tests on real Docker Engines (root; makes their directories first, once)
+	$(SUDO) $(GO) test -tags e2e -timeout 40m -parallel 4 ./test/e2e
+
+demo: packages ## show fairway at work on a host made of namespaces (root)
+	@$(SUDO) $(GO) run ./test/demo
+
+bench: packages ## measure attach, detach and docker's commands beside the built-in bridge (root)
+	$(SUDO) $(GO) test -tags bench -run '^$$' -bench . -timeout 60m ./test/bench
+
+lint: ## check the form of the code
+	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "lint: the files above are not gofmt's"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags kernel ./...
+	$(GO) vet -tags e2e ./...
+	$(GO) vet -tags bench ./...
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$dir/*_test.go | cut -d' ' -f2); do \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-10s} $$dir || exit 1; \
+		done; \
+	done
+
+clean: ## remove what was built here
+	rm -rf bin
+
+.PHONY: packages
+packages:
+	@$(SUDO) test/packages
