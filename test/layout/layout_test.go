@@ -1,0 +1,117 @@
+// Package layout holds the tree to its design: which package may import which,
+// and what none may do.
+package layout
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// mayImport says which of our packages a package may import: a request goes one
+// way, plugin → driver → mode → link and nat, and store is below them all.
+var mayImport = map[string][]string{
+	"cmd/fairway":  {"admin", "bridge", "driver", "engine", "ipam", "link", "nat", "nat/iptables", "option", "plugin", "store"},
+	"plugin":       {"driver", "ipam", "store", "link"},
+	"admin":        {"store"},
+	"driver":       {"link", "nat", "store", "option"},
+	"bridge":       {"link", "nat", "store", "option"},
+	"ipam":         {"store", "option"},
+	"engine":       {},
+	"nat/iptables": {"nat"},
+	"nat":          {},
+	"link":         {},
+	"option":       {},
+	"store":        {},
+}
+
+// mayRun says which packages may start other programs.
+var mayRun = []string{"nat/iptables"}
+
+const module = "fairway/"
+
+func TestImports(t *testing.T) {
+	forEachFile(t, func(t *testing.T, dir string, f *ast.File) {
+		allowed, ours := mayImport[dir]
+		if !ours {
+			t.Errorf("package %s: not in the table of who may import whom", dir)
+		}
+		for _, i := range f.Imports {
+			path, _ := strconv.Unquote(i.Path.Value)
+			if p, ok := strings.CutPrefix(path, module); ok && !slices.Contains(allowed, p) {
+				t.Errorf("%s imports %s: the design has it the other way round, or not at all", dir, p)
+			}
+			if path == "os/exec" && !slices.Contains(mayRun, dir) {
+				t.Errorf("%s imports os/exec: only %v may start programs", dir, mayRun)
+			}
+		}
+	})
+}
+
+func TestNoInit(t *testing.T) {
+	forEachFile(t, func(t *testing.T, dir string, f *ast.File) {
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s has an init function: nothing may happen by being imported", dir)
+			}
+		}
+	})
+}
+
+// Every package says in one sentence what it is for.
+func TestPackageComments(t *testing.T) {
+	said := map[string]string{}
+	forEachFile(t, func(t *testing.T, dir string, f *ast.File) {
+		if f.Doc == nil {
+			return
+		}
+		if other := said[dir]; other != "" {
+			t.Errorf("package %s: described twice", dir)
+		}
+		said[dir] = f.Doc.Text()
+	})
+	for dir := range mayImport {
+		begin := "Package " + filepath.Base(dir) + " "
+		if dir == "cmd/fairway" {
+			begin = "Command fairway " // a program: see go.dev/doc/comment
+		}
+		if !strings.HasPrefix(said[dir], begin) {
+			t.Errorf("package %s: its comment is %q, want it to begin with %q", dir, said[dir], begin)
+		}
+	}
+}
+
+// forEachFile calls f with every file of the program that is no test.
+func forEachFile(t *testing.T, f func(t *testing.T, dir string, file *ast.File)) {
+	t.Helper()
+	const root = "../.."
+	set := token.NewFileSet()
+	seen := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(root, path)
+		if d.IsDir() && (name == "test" || name == "bin" || name == "docs" || name != "." && strings.HasPrefix(d.Name(), ".")) {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(set, path, nil, parser.ParseComments)
+		if err == nil {
+			seen++
+			f(t, filepath.Dir(name), file)
+		}
+		return err
+	})
+	if err != nil || seen == 0 {
+		t.Fatalf("read %d files: %v", seen, err)
+	}
+}
