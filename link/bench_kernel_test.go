@@ -5,6 +5,7 @@ package link
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,4 +144,41 @@ func BenchmarkMessage(b *testing.B) {
 			r.Serialize()
 		}
 	}
+}
+
+// BenchmarkParallel is 512 attaches by 64 callers; the kernel's one lock for
+// links allows some 4,700 a second (KERNEL.md 2.2).
+func BenchmarkParallel(b *testing.B) {
+	c := filled(b, 0)
+	const callers, each = 64, 8
+	var mu sync.Mutex
+	var took []time.Duration
+	var rate float64
+	for b.Loop() {
+		var wg sync.WaitGroup
+		start := time.Now()
+		for i := range callers {
+			wg.Go(func() {
+				for j := range each {
+					start := time.Now()
+					if err := c.Apply(b.Context(), endpoint(c, i*each+j)); err != nil {
+						b.Error(err)
+					}
+					mu.Lock()
+					took = append(took, time.Since(start))
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		rate = max(rate, callers*each/time.Since(start).Seconds())
+		b.StopTimer()
+		for i := range callers * each {
+			must(b, c.Remove(b.Context(), endpoint(c, i)))
+		}
+		must(b, c.Quiesce(b.Context()))
+		b.StartTimer()
+	}
+	report(b, took)
+	b.ReportMetric(rate, "best-attaches/s")
 }

@@ -3,6 +3,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -190,4 +191,45 @@ func TestDeadSandbox(t *testing.T) {
 	must(t, c.Remove(t.Context(), endpoint(c, 1)))
 	must(t, c.Quiesce(t.Context()))
 	clean(t, c, network(c))
+}
+
+// Links come and go while the kernel is read, and a list that this disturbs is
+// not acted on.
+func TestReconcileWhileOthersWork(t *testing.T) {
+	c := newConn(t)
+	want := network(c)
+	for i := range 50 {
+		want = append(want, endpoint(c, i)...)
+	}
+	must(t, c.Apply(t.Context(), want))
+	busy := connect(t, "ffff0000")
+	b := testBridge(busy)
+	b.Name = "fwb9"
+	stop, done := make(chan struct{}), make(chan error)
+	go func() {
+		var err error
+		for i := 100; err == nil; i++ {
+			v := testVeth(busy, i)
+			v.Master = b.Name
+			err = errors.Join(busy.Apply(context.Background(), Set{b, v}), busy.Remove(context.Background(), Set{v}))
+			select {
+			case <-stop:
+				done <- err
+				return
+			default:
+			}
+		}
+		<-stop
+		done <- err
+	}()
+	for range 30 {
+		repairs, err := c.Reconcile(t.Context(), want)
+		must(t, err)
+		if len(repairs) > 0 {
+			t.Errorf("repaired %v", repairs)
+		}
+	}
+	close(stop)
+	must(t, <-done)
+	clean(t, c, want)
 }

@@ -146,19 +146,15 @@ func kernelError(m syscall.NetlinkMessage) error {
 	if code == 0 {
 		return nil
 	}
-	err := unix.Errno(-code)
+	err := error(unix.Errno(-code))
 	const header = 4 + unix.SizeofNlMsghdr
 	if m.Header.Flags&unix.NLM_F_ACK_TLVS == 0 || m.Header.Flags&unix.NLM_F_CAPPED == 0 || len(m.Data) < header {
 		return err
 	}
-	attrs, parseErr := nl.ParseRouteAttr(m.Data[header:])
-	if parseErr != nil {
-		return err
-	}
-	for _, a := range attrs {
-		if a.Attr.Type == unix.NLMSGERR_ATTR_MSG {
-			return fmt.Errorf("%w (%s)", err, unix.ByteSliceToString(a.Value))
+	_ = each(m.Data[header:], func(t uint16, v []byte) {
+		if t == unix.NLMSGERR_ATTR_MSG {
+			err = fmt.Errorf("%w (%s)", err, unix.ByteSliceToString(v))
 		}
-	}
+	})
 	return err
 }

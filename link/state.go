@@ -187,13 +187,18 @@ func (l *linkState) parseFamilies(b []byte) {
 	})
 }
 
-// each calls f with every attribute in b.
+// each calls f with every attribute in b. (nl.ParseRouteAttr panics when the
+// last one is cut short.)
 func each(b []byte, f func(t uint16, v []byte)) error {
-	attrs, err := nl.ParseRouteAttr(b)
-	for _, a := range attrs {
-		f(a.Attr.Type&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), a.Value)
+	for len(b) >= unix.SizeofRtAttr {
+		n, t := int(nl.NativeEndian().Uint16(b)), nl.NativeEndian().Uint16(b[2:])
+		if n < unix.SizeofRtAttr || n > len(b) {
+			return fmt.Errorf("attribute of %d bytes in %d: %w", n, len(b), unix.EBADMSG)
+		}
+		f(t&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), b[unix.SizeofRtAttr:n])
+		b = b[min((n+unix.RTA_ALIGNTO-1)&^(unix.RTA_ALIGNTO-1), len(b)):]
 	}
-	return err
+	return nil
 }
 
 // number reads an attribute of 1, 2 or 4 bytes; 0 for any other.
