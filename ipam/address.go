@@ -104,9 +104,9 @@ func (h *handle) pick(spec AddressSpec, gone *lease) (netip.Addr, error) {
 		n = to.lo - from.lo + 1
 	}
 	if r != s.prefix {
-		return netip.Addr{}, fmt.Errorf("ip-range %s of pool %s: no free address, %d of %d in use", r, s.prefix, n, n)
+		return netip.Addr{}, fmt.Errorf("ip-range %s of pool %s exhausted: %d of %d in use", r, s.prefix, n, n)
 	}
-	return netip.Addr{}, fmt.Errorf("pool %s: no free address, %d of %d in use", s.prefix, n, n)
+	return netip.Addr{}, fmt.Errorf("pool %s exhausted: %d of %d in use", s.prefix, n, n)
 }
 
 // mayUse says why the address that spec names can't be had, nil if it can.

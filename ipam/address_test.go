@@ -22,7 +22,7 @@ func TestRequestAddress(t *testing.T) {
 		{"in order", "10.0.0.0/29", "", []string{"gw", "", ""}, []string{"10.0.0.1/29", "10.0.0.2/29", "10.0.0.3/29"}},
 		{
 			"exhausted", "10.0.0.0/30", "", []string{"", "", "", "10.0.0.2"},
-			[]string{"10.0.0.1/30", "10.0.0.2/30", "pool 10.0.0.0/30: no free address, 2 of 2 in use", "address 10.0.0.2 is already in use"},
+			[]string{"10.0.0.1/30", "10.0.0.2/30", "pool 10.0.0.0/30 exhausted: 2 of 2 in use", "address 10.0.0.2 is already in use"},
 		},
 		{
 			"reserved", "10.0.0.0/24", "", []string{"10.0.0.0", "10.0.0.255", "10.0.1.1", "fd00::1"},
@@ -31,9 +31,9 @@ func TestRequestAddress(t *testing.T) {
 				"address 10.0.1.1 isn't in the pool 10.0.0.0/24", "address fd00::1 isn't in the pool 10.0.0.0/24",
 			},
 		},
-		{"/31", "10.0.0.4/31", "", []string{"gw", "", ""}, []string{"10.0.0.4/31", "10.0.0.5/31", "pool 10.0.0.4/31: no free address, 2 of 2 in use"}},
-		{"/32", "10.0.0.4/32", "", []string{"", ""}, []string{"10.0.0.4/32", "pool 10.0.0.4/32: no free address, 1 of 1 in use"}},
-		{"/127", "fd00::/127", "", []string{"gw", "", ""}, []string{"fd00::/127", "fd00::1/127", "pool fd00::/127: no free address, 2 of 2 in use"}},
+		{"/31", "10.0.0.4/31", "", []string{"gw", "", ""}, []string{"10.0.0.4/31", "10.0.0.5/31", "pool 10.0.0.4/31 exhausted: 2 of 2 in use"}},
+		{"/32", "10.0.0.4/32", "", []string{"", ""}, []string{"10.0.0.4/32", "pool 10.0.0.4/32 exhausted: 1 of 1 in use"}},
+		{"/127", "fd00::/127", "", []string{"gw", "", ""}, []string{"fd00::/127", "fd00::1/127", "pool fd00::/127 exhausted: 2 of 2 in use"}},
 		{"/128", "fd00::9/128", "", []string{"fd00::9"}, []string{"fd00::9/128"}},
 		{
 			"IPv6", "fd00::/64", "", []string{"gw", "", "fd00::", "fd00::ffff:ffff:ffff:ffff", "fd00::3", ""},
@@ -47,9 +47,9 @@ func TestRequestAddress(t *testing.T) {
 		{"range", "172.28.0.0/16", "172.28.5.0/24", []string{"gw", "", "172.28.9.9", "172.28.5.2", ""}, []string{"172.28.5.0/16", "172.28.5.1/16", "172.28.9.9/16", "172.28.5.2/16", "172.28.5.3/16"}},
 		{
 			"range exhausted", "10.0.0.0/24", "10.0.0.252/30", []string{"", "", "", "", "10.0.0.7"},
-			[]string{"10.0.0.252/24", "10.0.0.253/24", "10.0.0.254/24", "ip-range 10.0.0.252/30 of pool 10.0.0.0/24: no free address, 3 of 3 in use", "10.0.0.7/24"},
+			[]string{"10.0.0.252/24", "10.0.0.253/24", "10.0.0.254/24", "ip-range 10.0.0.252/30 of pool 10.0.0.0/24 exhausted: 3 of 3 in use", "10.0.0.7/24"},
 		},
-		{"range at the start", "10.0.0.0/24", "10.0.0.0/31", []string{"", ""}, []string{"10.0.0.1/24", "ip-range 10.0.0.0/31 of pool 10.0.0.0/24: no free address, 1 of 1 in use"}},
+		{"range at the start", "10.0.0.0/24", "10.0.0.0/31", []string{"", ""}, []string{"10.0.0.1/24", "ip-range 10.0.0.0/31 of pool 10.0.0.0/24 exhausted: 1 of 1 in use"}},
 		{"IPv6 range", "fd00::/64", "fd00::1:0:0:0/80", []string{"gw", "", "fd00::1"}, []string{"fd00:0:0:0:1::/64", "fd00::1:0:0:1/64", "fd00::1/64"}},
 		{"mapped", "10.0.0.0/24", "", []string{"::ffff:10.0.0.9"}, []string{"10.0.0.9/24"}},
 		{"large", "10.0.0.0/8", "10.255.255.248/29", []string{"10.255.255.254", ""}, []string{"10.255.255.254/8", "10.255.255.248/8"}},
@@ -107,7 +107,7 @@ func TestReuseDelay(t *testing.T) {
 		time.Sleep(time.Second + 1)
 		d.want(d.ask(pool, ""), "10.0.0.2/29") // its delay is over
 		d.want(d.ask(pool, ""), "10.0.0.3/29")
-		d.want(d.ask(pool, ""), "pool 10.0.0.0/29: no free address, 6 of 6 in use")
+		d.want(d.ask(pool, ""), "pool 10.0.0.0/29 exhausted: 6 of 6 in use")
 	})
 }
 
