@@ -1,0 +1,317 @@
+package model
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+
+	"fairway/bridge"
+	"fairway/link"
+	"fairway/nat"
+	"fairway/store"
+)
+
+// check says which invariant (TESTING.md, part 2) doesn't hold.
+func (w *world) check() error {
+	w.m.mu.Lock()
+	records := w.m.disk.records()
+	w.m.mu.Unlock()
+	for _, check := range []func(store.Records) error{
+		w.model.check, w.checkMemory, w.checkKernel, w.checkFirewall, w.checkAddresses, w.checkForeign, w.checkPorts,
+	} {
+		if err := check(records); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkMemory: what the daemon goes by is what is on record (I1).
+func (w *world) checkMemory(s store.Records) error {
+	inMemory := map[string]store.Network{}
+	for _, n := range w.d.driver.Networks() {
+		inMemory[n.ID] = n
+	}
+	if err := same("I1: network", inMemory, s.Networks); err != nil {
+		return err
+	}
+	endpoints := map[string]store.Endpoint{}
+	for _, e := range w.d.driver.Endpoints() {
+		endpoints[e.ID] = e
+	}
+	return same("I1: endpoint", endpoints, s.Endpoints)
+}
+
+func same[T any](what string, memory, disk map[string]T) error {
+	for id := range disk {
+		if _, ok := memory[id]; !ok {
+			return fmt.Errorf("%s %s is on record, but the daemon doesn't know it", what, id)
+		}
+	}
+	for id, m := range memory {
+		d, ok := disk[id]
+		if !ok {
+			return fmt.Errorf("%s %s is not on record, but the daemon has it", what, id)
+		}
+		if !reflect.DeepEqual(m, d) {
+			return fmt.Errorf("%s %s:\n\tin memory %+v\n\ton record %+v", what, id, m, d)
+		}
+	}
+	return nil
+}
+
+// checkKernel: the kernel has what the records say and nothing else of ours
+// (I2, I3, I4, I6).
+func (w *world) checkKernel(s store.Records) error {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	want, optional, err := w.wantedLinks(s)
+	if err != nil {
+		return err
+	}
+	have := w.m.kernel.dump((*klink).ours)
+	for _, l := range [][2]string{{foreignBridge, ""}, {crowdedBridge, ""}} {
+		for _, line := range w.m.kernel.dump(func(x *klink) bool { return x.ns == "" && x.name == l[0] }) {
+			if !strings.HasPrefix(line, "bridge") {
+				have = append(have, line)
+			}
+		}
+	}
+	for _, line := range have {
+		i := slices.Index(want, line)
+		if i < 0 && w.m.litter && (strings.Contains(line, foreignBridge) || strings.Contains(line, crowdedBridge)) {
+			continue
+		}
+		if i < 0 && !slices.Contains(optional, line) {
+			return fmt.Errorf("I2: the kernel has\n\t%s\nwhich no record says; want\n\t%s", line, strings.Join(append(want, optional...), "\n\t"))
+		}
+		if i >= 0 {
+			want = slices.Delete(want, i, i+1)
+		}
+	}
+	if len(want) > 0 {
+		return fmt.Errorf("I2: the kernel lacks\n\t%s\nof what the records say; it has\n\t%s", strings.Join(want, "\n\t"), strings.Join(have, "\n\t"))
+	}
+	return nil
+}
+
+// wantedLinks returns the dump of a kernel that has what the records say.
+// Optional is what may be there or not: the pair of an endpoint whose sandbox
+// has died.
+func (w *world) wantedLinks(s store.Records) (want, optional []string, err error) {
+	var wanted, maybe link.Set
+	for _, id := range slices.Sorted(maps.Keys(s.Networks)) {
+		n := s.Networks[id]
+		v, err := bridge.New(instance, n)
+		if err != nil {
+			return nil, nil, err
+		}
+		wanted = append(wanted, v.Links()...)
+		for _, e := range s.Endpoints {
+			if e.Network != id {
+				continue
+			}
+			if e.Sandbox != "" && !w.m.kernel.sandboxes[e.Sandbox] {
+				maybe = append(maybe, v.Attachment(e)...)
+				for _, o := range v.Attachment(e)[1:] {
+					wanted = append(wanted, o) // neighbours stay
+				}
+				continue
+			}
+			wanted = append(wanted, v.Attachment(e)...)
+		}
+	}
+	for _, name := range []string{foreignBridge, crowdedBridge} {
+		wanted = append(wanted, link.Bridge{Name: name, Adopted: true})
+	}
+	return w.render(wanted), w.render(maybe), nil
+}
+
+// render returns the lines of a dump that has these objects.
+func (w *world) render(set link.Set) (out []string) {
+	addresses := map[string][]string{}
+	for _, o := range set {
+		if a, ok := o.(link.Address); ok {
+			addresses[a.Link] = append(addresses[a.Link], a.Prefix.String())
+		}
+	}
+	sysctls := map[string]string{}
+	for _, o := range set {
+		switch o := o.(type) {
+		case link.Bridge:
+			if path := "net/ipv4/conf/" + o.Name + "/route_localnet"; sysctls[path] == "" {
+				sysctls[path] = "0"
+			}
+			if o.Adopted {
+				continue // checkForeign looks at it
+			}
+			slices.SortFunc(addresses[o.Name], func(a, b string) int {
+				return netip.MustParsePrefix(a).Compare(netip.MustParsePrefix(b))
+			})
+			out = append(out, strings.Join(append([]string{fmt.Sprintf("bridge %s@host mtu=%d mac=%s up=true alias=%q ipv6=%v",
+				o.Name, o.MTU, o.MAC, o.Alias, o.IPv6)}, addresses[o.Name]...), " "))
+		case link.Veth:
+			out = append(out, w.renderVeth(o)...)
+		case link.Neighbour:
+			out = append(out, fmt.Sprintf("neighbour %s %s %s", o.Link, o.IP, o.MAC))
+		case link.Sysctl:
+			sysctls[o.Path] = o.Value
+		}
+	}
+	for path, v := range sysctls {
+		out = append(out, "sysctl "+path+"="+v)
+	}
+	return slices.Compact(slices.Sorted(slices.Values(out)))
+}
+
+// renderVeth returns the lines of a pair. Where its inner end is, dockerd
+// decides.
+func (w *world) renderVeth(v link.Veth) []string {
+	outer := fmt.Sprintf("veth %s@host mtu=%d mac= up=true alias=%q master=%s isolated=%v learning=%v hairpin=%v fdb=%s",
+		v.Name, v.MTU, v.Alias, v.Master, v.Isolated, v.Learning, v.Hairpin, fdbOf(v))
+	inner := fmt.Sprintf("veth %s@host mtu=%d mac=%s up=false alias=%q", v.Peer, v.MTU, v.PeerMAC, v.Alias)
+	if l := w.m.kernel.host(v.Name); l != nil && l.peer.ns != "" {
+		inner = fmt.Sprintf("veth %s@%s mtu=%d mac=%s up=true alias=%q", l.peer.name, cmp.Or(v.Sandbox, l.peer.ns), v.MTU, v.PeerMAC, l.peer.alias)
+		for _, a := range slices.SortedFunc(slices.Values(v.Inside.Addresses), netip.Prefix.Compare) {
+			inner += " " + a.String()
+		}
+	}
+	return []string{outer, inner}
+}
+
+// checkFirewall: the firewall is what the records make of it (I5).
+func (w *world) checkFirewall(s store.Records) error {
+	var want nat.State
+	for _, n := range s.Networks {
+		v, err := bridge.New(instance, n)
+		if err != nil {
+			return err
+		}
+		want.Networks = append(want.Networks, v.Firewall())
+		for _, e := range s.Endpoints {
+			if e.Network == n.ID {
+				want.Endpoints = append(want.Endpoints, v.EndpointFirewall(e))
+			}
+		}
+	}
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	for i, on := range w.m.kernel.forwarding {
+		if on && !w.m.rules.policy[i] {
+			return fmt.Errorf("I5: the host forwards %s for others' sake", family(i == 1))
+		}
+	}
+	for _, v6 := range []bool{false, true} {
+		if d := difference(w.m.rules.entries[index(v6)], render(want, v6)); len(d) > 0 {
+			return fmt.Errorf("I5: %s firewall: %s", family(v6), strings.Join(d, "; "))
+		}
+	}
+	return nil
+}
+
+// checkAddresses: no address of a network is held twice, nor is a name (I7).
+func (w *world) checkAddresses(s store.Records) error {
+	owner := map[string]string{}
+	for id, e := range s.Endpoints {
+		n, ok := s.Networks[e.Network]
+		if !ok {
+			return fmt.Errorf("I1: endpoint %s is on record without its network %s", id, e.Network)
+		}
+		for _, key := range []string{
+			"link " + e.HostLink, "link " + e.Inside, fmt.Sprint(n.ID, " ", e.IPv4), fmt.Sprint(n.ID, " ", e.IPv6),
+		} {
+			if other, taken := owner[key]; taken && !strings.HasSuffix(key, "invalid Prefix") {
+				return fmt.Errorf("I7: %s is held by endpoints %s and %s", key, other, id)
+			}
+			owner[key] = id
+		}
+	}
+	for id, n := range s.Networks {
+		key := "link " + n.Link
+		if other, taken := owner[key]; taken && !n.Adopted {
+			return fmt.Errorf("I7: %s is held by %s and %s", key, other, id)
+		}
+		owner[key] = id
+	}
+	return nil
+}
+
+// foreignLinks returns what the kernel has that isn't ours, less what we put on
+// others' bridges.
+func (w *world) foreignLinks() []string {
+	lines := w.m.kernel.dump(func(l *klink) bool {
+		return l.ns == "" && !l.ours()
+	})
+	return slices.DeleteFunc(lines, func(line string) bool {
+		word := strings.Fields(line)
+		onBridge := strings.Contains(line, foreignBridge) || strings.Contains(line, crowdedBridge)
+		return onBridge && (word[0] == "neighbour" || word[0] == "sysctl")
+	})
+}
+
+// checkForeign: nothing of others has changed (I8).
+func (w *world) checkForeign(s store.Records) error {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	want := slices.Clone(w.foreign)
+	for _, id := range slices.Sorted(maps.Keys(s.Networks)) {
+		v, err := bridge.New(instance, s.Networks[id])
+		if err != nil || !v.Adopted {
+			continue
+		}
+		for _, o := range v.Links() {
+			a, ok := o.(link.Address)
+			for i, line := range want {
+				if ok && strings.HasPrefix(line, "bridge "+a.Link+"@") {
+					want[i] = addAddress(line, a.Prefix)
+				}
+			}
+		}
+	}
+	if have := w.foreignLinks(); !slices.Equal(have, want) && !w.m.litter {
+		return fmt.Errorf("I8: of others there is\n\t%s\nwant\n\t%s", strings.Join(have, "\n\t"), strings.Join(want, "\n\t"))
+	}
+	return nil
+}
+
+// addAddress puts an address in its place at the end of a bridge's line.
+func addAddress(line string, p netip.Prefix) string {
+	word := strings.Fields(line)
+	i := slices.IndexFunc(word, func(s string) bool { return strings.HasPrefix(s, "ipv6=") }) + 1
+	all := append(slices.Clone(word[i:]), p.String())
+	slices.SortFunc(all, func(a, b string) int { return netip.MustParsePrefix(a).Compare(netip.MustParsePrefix(b)) })
+	return strings.Join(append(word[:i:i], all...), " ")
+}
+
+// checkPorts: each published port has one owner, who holds it (I9).
+func (w *world) checkPorts(s store.Records) error {
+	var want []string
+	var keys []portKey
+	for id, e := range s.Endpoints {
+		for _, p := range e.Published {
+			if !p.HostIP.IsValid() {
+				continue
+			}
+			k := portKey{p.Proto, p.HostIP, p.HostPort}
+			if i := slices.IndexFunc(keys, k.overlaps); i >= 0 {
+				return fmt.Errorf("I9: port %s of %s is published twice", k, id)
+			}
+			keys = append(keys, k)
+			want = append(want, id+" "+k.String())
+		}
+		if len(e.Requested) == 0 && len(e.Published) > 0 {
+			return fmt.Errorf("I9: %s publishes what nobody requested: %v", id, e.Published)
+		}
+	}
+	slices.Sort(want)
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	if have := w.d.table.held(); !slices.Equal(have, want) {
+		return fmt.Errorf("I9: ports held are\n\t%s\nwant\n\t%s", strings.Join(have, "\n\t"), strings.Join(want, "\n\t"))
+	}
+	return nil
+}

@@ -1,0 +1,388 @@
+package model
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"fairway/link"
+)
+
+// A line is one thing that happens. See doc.go.
+type line string
+
+// A words is a line taken apart.
+type words struct {
+	verb string
+	args []string
+	trouble
+	fault fault
+	again fault // in the recovery from fault
+}
+
+func (l line) parse() (out words, err error) {
+	var rest []string
+	fields := strings.Fields(string(l))
+	for i := 0; i < len(fields); i++ {
+		name, isTrouble := strings.CutPrefix(fields[i], "!")
+		if !isTrouble {
+			rest = append(rest, fields[i])
+			continue
+		}
+		if name == "dup" {
+			out.dup = true
+			continue
+		}
+		i++
+		if i == len(fields) {
+			return out, fmt.Errorf("line %q: %s of what?", l, name)
+		}
+		n, err := strconv.Atoi(fields[i])
+		if err != nil {
+			return out, fmt.Errorf("line %q: %w", l, err)
+		}
+		switch name {
+		case "lose":
+			out.lose = n
+		case "cut":
+			out.cut = n
+		case "again":
+			out.again = fault{dieBefore, n}
+		case string(dieBefore), string(dieAfter), string(failOnce), string(failDisk):
+			out.fault = fault{faultKind(name), n}
+		default:
+			return out, fmt.Errorf("line %q: no such trouble: %s", l, name)
+		}
+	}
+	if len(rest) == 0 {
+		return out, fmt.Errorf("line %q: says nothing", l)
+	}
+	out.verb, out.args = rest[0], rest[1:]
+	return out, nil
+}
+
+// slots reads c0 and n1 among the arguments; -1 where there is none.
+func (w words) slots() (container, network int) {
+	container, network = -1, -1
+	for _, a := range w.args {
+		var i int
+		if _, err := fmt.Sscanf(a, "c%d", &i); err == nil {
+			container = i
+		} else if _, err := fmt.Sscanf(a, "n%d", &i); err == nil {
+			network = i
+		}
+	}
+	return container, network
+}
+
+// Which engine's the slots are.
+const (
+	networkSlots   = 4 // the last is the old engine's
+	containerSlots = 6 // the last two are
+)
+
+func (w *world) engineOf(container, network int) *docker {
+	if network == networkSlots-1 || container >= containerSlots-2 {
+		return w.dockers[engineOld]
+	}
+	return w.dockers[engineNew]
+}
+
+// step plays one line and looks whether all is well.
+func (w *world) step(l line) error {
+	parts := strings.Split(string(l), "||")
+	var all []words
+	for _, p := range parts {
+		one, err := line(p).parse()
+		if err != nil {
+			return err
+		}
+		all = append(all, one)
+	}
+	first := all[0]
+	faulty := first.fault.kind == failOnce || first.fault.kind == failDisk
+	w.model.excused = faulty || len(all) > 1
+	w.model.loose = len(all) > 1
+	w.calls, w.trouble, w.again = 0, first.trouble, first.again
+	w.m.arm(first.fault)
+	var wg sync.WaitGroup
+	for i, one := range all {
+		if i == len(all)-1 {
+			w.act(one)
+			break
+		}
+		wg.Go(func() {
+			// Side effects take whole microseconds, so that no two of the calls
+			// are ever at the same moment: the order is the same in each run.
+			time.Sleep(time.Duration(i+1) * 7 * time.Nanosecond)
+			w.act(one)
+		})
+	}
+	wg.Wait()
+	w.trouble = trouble{}
+	for _, d := range w.dockers {
+		if d.gone {
+			d.gone = false
+			d.crash()
+		}
+	}
+	died := first.fault.kind == dieBefore || first.fault.kind == dieAfter
+	return w.settle(w.model.excused || died || brokenBy(all))
+}
+
+// brokenBy reports whether something was changed that only Run mends.
+func brokenBy(all []words) bool {
+	for _, one := range all {
+		switch one.verb {
+		case "tamper", "kill", "dockerdies", "reboot", "raw":
+			return true
+		}
+	}
+	return false
+}
+
+// act does what a line says.
+func (w *world) act(l words) {
+	c, n := l.slots()
+	d := w.engineOf(c, n)
+	switch l.verb {
+	case "network":
+		s, ok := shapeOf(l.args[1], n)
+		if !ok {
+			w.fail(fmt.Errorf("no such shape: %s", l.args[1]))
+			return
+		}
+		d.createNetwork(n, s)
+	case "rmnet":
+		d.removeNetwork(n)
+	case "run":
+		ports, host := l.options()
+		d.run(c, n, ports, host)
+	case "disconnect":
+		d.disconnect(c, n)
+	case "stop", "kill":
+		d.stop(c, l.verb == "kill")
+	case "dockerdies":
+		w.dockers[l.args[0]].crash()
+	case "observe":
+		w.mayBeStale()
+		w.tell()
+	case "collect":
+		w.collect()
+	case "sleep":
+		seconds, _ := strconv.Atoi(l.args[0])
+		w.mayBeStale()
+		time.Sleep(time.Duration(seconds) * time.Second)
+	case "crash":
+		w.d.kill()
+	case "reboot":
+		w.reboot()
+	case "repair":
+		_, _ = w.d.repair()
+	case "tamper":
+		w.tamper(l.args[0], c, n)
+	case "repeat":
+		w.repeat(l.args[0])
+	case "raw":
+		ports, _ := l.options()
+		w.raw(l.args[0], d, c, n, ports)
+	default:
+		w.fail(fmt.Errorf("no such verb: %s", l.verb))
+	}
+}
+
+// options reads ports and ip=N among the arguments.
+func (w words) options() (ports string, host int) {
+	var all []string
+	for _, a := range w.args {
+		if v, ok := strings.CutPrefix(a, "ip="); ok {
+			host, _ = strconv.Atoi(v)
+		} else if strings.Contains(a, "/") {
+			all = append(all, a)
+		}
+	}
+	return strings.Join(all, " "), host
+}
+
+// collect lets time pass until what no engine knows must be gone.
+func (w *world) collect() {
+	w.mayBeStale()
+	lives := w.lives
+	for range 3 {
+		w.tell()
+		time.Sleep(grace + time.Second)
+	}
+	w.tell()
+	w.revive()
+	if w.lives == lives && !w.model.excused { // else it may begin anew, or fail
+		w.model.reclaim(w.dockers)
+	}
+}
+
+// reboot is a new kernel with the same disk.
+func (w *world) reboot() {
+	w.d.kill()
+	w.m.mu.Lock()
+	old := w.m.kernel
+	w.m.kernel, w.m.rules = newKernel(), newRules()
+	for _, l := range old.sorted() {
+		if l.ns == "" && !l.ours() {
+			l.addresses = w.firstAddresses(l)
+			l.peer = nil
+			_ = w.m.kernel.add(l)
+		}
+	}
+	w.m.mu.Unlock()
+	for _, d := range w.dockers {
+		d.crash()
+	}
+}
+
+// firstAddresses are those that a link of others has from its owner.
+func (w *world) firstAddresses(l *klink) (out []netip.Prefix) {
+	for _, line := range w.foreign {
+		if strings.HasPrefix(line, l.kind+" "+l.name+"@") {
+			for _, a := range l.addresses {
+				if strings.Contains(line, a.String()) {
+					out = append(out, a)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// tamper changes the kernel behind the daemon's back.
+func (w *world) tamper(what string, c, n int) {
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	k := w.m.kernel
+	var bridge, port *klink
+	if r, ok := w.m.disk.durable.Networks[w.netID(n)]; ok {
+		bridge = k.host(r.Link)
+	}
+	for _, e := range w.m.disk.durable.Endpoints {
+		if c >= 0 && strings.HasPrefix(e.ID, fmt.Sprintf("%se%dx", w.engineOf(c, -1).name, c)) {
+			port = k.host(e.HostLink)
+		}
+	}
+	switch {
+	case what == "flush":
+		w.m.rules.entries = newRules().entries
+	case what == "orphan":
+		_ = k.add(&klink{place: place{"", "fwvorphan"}, kind: "dummy", alias: link.Mark(instance, "nobody", "")})
+	case what == "bridge" && bridge != nil && bridge.ours():
+		k.remove(bridge)
+	case what == "down" && bridge != nil && bridge.ours():
+		bridge.up, bridge.mtu, bridge.addresses = false, 68, nil
+	case what == "localnet" && bridge != nil:
+		k.sysctls["net/ipv4/conf/"+bridge.name+"/route_localnet"] = "0"
+	case what == "port" && port != nil:
+		k.remove(port)
+	case what == "master" && port != nil:
+		port.master, port.fdb, port.isolated = "", "", false
+	case what == "mtu" && port != nil:
+		port.mtu = 576
+	case what == "neighbours":
+		clear(k.neighbours)
+	}
+}
+
+func (w *world) netID(slot int) string {
+	for _, d := range w.dockers {
+		if n := d.networks[slot]; n != nil {
+			return n.id
+		}
+	}
+	return ""
+}
+
+// repeat sends an old request again, counted from the newest.
+func (w *world) repeat(which string) {
+	back, _ := strconv.Atoi(which)
+	w.mu.Lock()
+	i := len(w.history) - 1 - back
+	if i < 0 {
+		w.mu.Unlock()
+		return
+	}
+	r := w.history[i]
+	w.mu.Unlock()
+	w.send(r, false)
+}
+
+// raw sends one call that dockerd would not send now.
+func (w *world) raw(verb string, d *docker, c, n int, ports string) {
+	net := d.network(n)
+	if net == nil {
+		return
+	}
+	e := &dep{id: "nosuchendpoint", net: net}
+	sandbox := "/nosuch"
+	if con := d.container(c); con != nil {
+		sandbox = con.sandbox
+		for _, x := range con.eps {
+			if x.net == net {
+				e = x
+			}
+		}
+	}
+	r := request{engine: d.name, network: net.id, endpoint: e.id, sandbox: sandbox, ports: ports, v4: e.v4, v6: e.v6, mac: e.mac}
+	switch verb {
+	case "leave":
+		r.method = "Leave"
+	case "join":
+		r.method = "Join"
+	case "elsewhere":
+		r.method, r.sandbox = "Join", "/var/run/docker/netns/elsewhere"
+	case "delete":
+		r.method = "DeleteEndpoint"
+	case "create":
+		r.method = "CreateEndpoint"
+	case "publish":
+		r.method = "ProgramExternalConnectivity"
+	case "revoke":
+		r.method = "RevokeExternalConnectivity"
+	case "rmnet":
+		r.method = "DeleteNetwork"
+	case "wrongnet":
+		r.method, r.network = "DeleteEndpoint", "nosuchnetwork"
+	default:
+		w.fail(fmt.Errorf("no such call: %s", verb))
+		return
+	}
+	w.send(r, false)
+}
+
+// finish removes everything and looks whether anything is left.
+func (w *world) finish() error {
+	w.model.excused, w.model.loose = false, false
+	for slot := range containerSlots {
+		w.engineOf(slot, -1).stop(slot, false)
+	}
+	for slot := range networkSlots {
+		w.engineOf(-1, slot).removeNetwork(slot)
+	}
+	w.collect()
+	if err := w.settle(true); err != nil {
+		return err
+	}
+	w.m.mu.Lock()
+	defer w.m.mu.Unlock()
+	r := w.m.disk.durable
+	for key, a := range r.Addresses {
+		if !a.Released.IsZero() {
+			delete(r.Addresses, key) // its pool is gone: it goes along with the next commit
+		}
+	}
+	if len(r.Networks)+len(r.Endpoints)+len(r.Pools)+len(r.Addresses) > 0 {
+		return fmt.Errorf("left behind on record: %+v", r)
+	}
+	if left := w.m.kernel.dump((*klink).ours); len(left) > 0 {
+		return fmt.Errorf("left behind in the kernel: %s", strings.Join(left, "; "))
+	}
+	return nil
+}
