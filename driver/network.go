@@ -128,8 +128,22 @@ func (d *Driver) settle(ctx context.Context, n store.Network) (network, error) {
 	if err := d.opts.Modes[n.Mode].Settle(ctx, &n); err != nil {
 		return network{}, err
 	}
+	n.AdoptedAddresses = slices.DeleteFunc(n.AdoptedAddresses, func(p netip.Prefix) bool {
+		return d.wantedBy(n.Link, link.Address{Namespace: n.Namespace, Link: n.Link, Prefix: p}.Key())
+	})
 	v, err := d.view(n)
 	return network{Network: n, view: v}, err
+}
+
+// wantedBy reports whether a network on a link wants an object: then it is
+// fairway's, not the host's own.
+func (d *Driver) wantedBy(onLink string, key link.Key) bool {
+	for _, n := range d.sortedNetworks() {
+		if n.Link == onLink && slices.ContainsFunc(n.view.Links(), func(o link.Object) bool { return o.Key() == key }) {
+			return true
+		}
+	}
+	return false
 }
 
 // admit lets n in among the networks, unless it collides with one.

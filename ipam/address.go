@@ -119,10 +119,19 @@ func (h *handle) mayUse(spec AddressSpec, gone *lease) error {
 		return fmt.Errorf("address %s is the %s of the pool %s", ip, what, s.prefix)
 	}
 	l := s.entries[ip].now
+	if spec.Gateway && l.inUse() && h.sharesGateway(l) {
+		return nil
+	}
 	if l.inUse() && l != gone && !h.repeated(l, spec) {
 		return fmt.Errorf("address %s is already in use", ip)
 	}
 	return nil
+}
+
+// sharesGateway reports whether l is a gateway of a subnet that networks share:
+// each of them may name it as its own. It goes with the last of their pools.
+func (h *handle) sharesGateway(l *lease) bool {
+	return l.Kind == store.KindGateway && sharedOption(h.Options) && len(h.subnet.handles) > 1
 }
 
 // repeated reports whether l was given out in a reply to the same request that

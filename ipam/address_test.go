@@ -327,6 +327,26 @@ func TestSharedSubnet(t *testing.T) {
 	}
 }
 
+// Networks on one bridge of the host's have that bridge as their gateway.
+func TestSharedGateway(t *testing.T) {
+	share := map[string]string{"shared": "true"}
+	d := newDesk(t, Options{})
+	one := d.poolOf(PoolSpec{Pool: "10.0.0.0/24", SubPool: "10.0.0.64/26", Options: share})
+	gateway := netip.MustParseAddr("10.0.0.1")
+	d.want(d.askFor(AddressSpec{Pool: one, Gateway: true, Address: gateway}), "10.0.0.1/24")
+	two := d.poolOf(PoolSpec{Pool: "10.0.0.0/24", SubPool: "10.0.0.128/26", Options: share})
+	d.want(d.askFor(AddressSpec{Pool: two, Gateway: true, Address: gateway}), "10.0.0.1/24")
+	d.want(d.ask(two, "10.0.0.1"), "address 10.0.0.1 is already in use") // for a container
+	d.release(two, "10.0.0.1")
+	d.releasePool(two)
+	d.want(d.ask(one, "10.0.0.1"), "address 10.0.0.1 is already in use") // still one's gateway
+	d.release(one, "10.0.0.1")
+	d.releasePool(one)
+	if n := len(d.store.records.Addresses) + len(d.store.records.Pools); n != 0 {
+		t.Errorf("%d records left", n)
+	}
+}
+
 func TestFree(t *testing.T) {
 	d := newDesk(t, Options{})
 	pool := d.pool("10.0.0.0/24")

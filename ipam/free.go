@@ -22,7 +22,7 @@ func (a *Allocator) ReleaseAddress(ctx context.Context, pool string, ip netip.Ad
 		return nil
 	}
 	l := h.subnet.entries[ip].now
-	if l == nil || l.Pool != "" && l.Pool != h.ID {
+	if l == nil || l.Pool != "" && l.Pool != h.ID || h.sharesGateway(l) {
 		a.mu.Unlock()
 		return nil
 	}

@@ -97,6 +97,9 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 		changes = append(changes, a.forgetUseless(s)...)
 	} else {
 		for _, l := range s.leasesOf(h) {
+			if h.sharesGateway(l) {
+				continue
+			}
 			put, finish := a.write(s, a.freed(l))
 			changes, finishes = append(changes, put), append(finishes, finish)
 		}
