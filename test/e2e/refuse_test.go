@@ -56,8 +56,8 @@ func TestBadEndpointOptions(t *testing.T) {
 			return
 		}
 		lan0(t, h)
-		out := h.DockerErr(t, runArgs("a1", "--network", "name=n1,driver-opt=allow_adresses=10.0.0.1")...)
-		for _, w := range []string{"allow_adresses", "allow_addresses"} {
+		out := h.DockerErr(t, runArgs("a1", "--network", "name=n1,driver-opt=antispof=true")...)
+		for _, w := range []string{"antispof", `nearest is "antispoof"`} {
 			if !strings.Contains(out, w) {
 				t.Errorf("%q, want %q in it", out, w)
 			}

@@ -80,6 +80,16 @@ func (h *Host) CheckBaseline(t testing.TB) {
 	h.before, _ = h.state() // the next test answers for itself only
 }
 
+// Difference says in what the host differs from what it was at Baseline.
+func (h *Host) Difference(t testing.TB) string {
+	t.Helper()
+	now, err := h.state()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return difference(h.before, now)
+}
+
 // RemoveAll removes what tests made: all containers and custom networks.
 func (d *Dockerd) RemoveAll() error {
 	ids, err := d.Try("ps", "--all", "--quiet")
