@@ -75,8 +75,8 @@ func TestRestartInSmallPool(t *testing.T) {
 		}
 		e := serve(t, h, "e1", "--network", "n1", "--stop-timeout", "1")
 		out := h.DockerErr(t, runArgs("f1", "--network", "n1")...)
-		if world.driver == "fairway" && !strings.Contains(out, "exhausted") {
-			t.Errorf("a sixth container in a /29: %q, want that the pool is exhausted", out)
+		if world.driver == "fairway" && !strings.Contains(out, "6 of 6 in use") {
+			t.Errorf("a sixth container in a /29: %q, want that 6 of 6 are in use", out)
 		}
 		for range 20 {
 			h.Docker(t, "restart", "e1")
@@ -105,10 +105,9 @@ func TestSharedSubnet(t *testing.T) {
 		}
 		h.Exec(t, "ip", "link", "add", "shared0", "type", "bridge")
 		defer h.Exec(t, "ip", "link", "del", "shared0")
-		defer h.Clean(t)
 		for name, r := range map[string]string{"n1": addr4("fairway", 64) + "/26", "n2": addr4("fairway", 128) + "/26"} {
 			network(t, h, "fairway", name, ours("--subnet", subnet4("fairway"), "--ip-range", r, "--gateway", addr4("fairway", 1),
-				"--opt", "com.docker.network.bridge.name=shared0")...)
+				"--ipam-opt", "shared=true", "--opt", "com.docker.network.bridge.name=shared0")...)
 		}
 		a := serve(t, h, "a1", "--network", "n1")
 		b := serve(t, h, "b1", "--network", "n2")
@@ -129,7 +128,7 @@ func TestIPAMAlone(t *testing.T) {
 		if world.driver == "bridge" {
 			return // Docker's own half is what every other test uses
 		}
-		network(t, h, "bridge", "n1", "--ipam-driver", "fairway", "--subnet", subnet("5"))
+		network(t, h, "bridge", "n1", "--ipam-driver", "fairway", "--subnet", "10.98.5.0/24")
 		a := serve(t, h, "a1", "--network", "n1", "--publish", "8080:80")
 		a.reaches(t, "tcp", lab.Outside+":7", "neighbour", h.IP)
 		neighbour(h).reaches(t, "tcp", at(h.IP, 8080), "a1", "")
@@ -154,7 +153,9 @@ func TestPoolRefusals(t *testing.T) {
 		}
 		out = h.DockerErr(t, append(append([]string{"network", "create", "--driver", "fairway"}, ours(
 			"--subnet", subnet("7"), "--ip-range", subnet("6"))...), "n2")...)
-		t.Log(out)
+		if !strings.Contains(out, subnet("6")) {
+			t.Errorf("a range outside the subnet: %q, want a line that names it", out)
+		}
 		want(t, "networks", h.Docker(t, "network", "ls", "--filter", "type=custom", "--format", "{{.Name}}"), "n1")
 	})
 }
