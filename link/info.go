@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -12,7 +13,7 @@ import (
 // An Info describes a link.
 type Info struct {
 	Name      string
-	Kind      string // "bridge", "veth", …; "" for hardware
+	Kind      string // "bridge", "veth", …; "device" for hardware
 	Index     int
 	MTU       int // bytes
 	MAC       net.HardwareAddr
@@ -48,7 +49,7 @@ func (c *Conn) info(namespace, name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info := Info{Name: l.name, Kind: l.kind, Index: l.index, MTU: l.mtu, MAC: l.mac, Alias: l.alias, Up: l.up}
+	info := Info{Name: l.name, Kind: cmp.Or(l.kind, "device"), Index: l.index, MTU: l.mtu, MAC: l.mac, Alias: l.alias, Up: l.up}
 	for a := range all {
 		if a.link == l.index {
 			info.Addresses = append(info.Addresses, a.prefix)

@@ -63,6 +63,11 @@ func (c *Conn) writeSysctl(s *space, path, value string) error {
 		return err
 	}
 	defer unix.Close(fd)
+	// Where a write needs the kernel's lock for links and finds it taken, the
+	// thread spins until it gets it (restart_syscall in net/ipv6/addrconf.c): so
+	// not beside our own requests.
+	s.fast.mu.Lock()
+	defer s.fast.mu.Unlock()
 	if _, err := unix.Write(fd, []byte(value)); err != nil {
 		return fmt.Errorf("sysctl %s: write %s: %w", path, value, err)
 	}
