@@ -81,3 +81,42 @@ func TestApplyRefusesWhatIsNotOurs(t *testing.T) {
 		t.Errorf("links %v, want fwb1 and the strangers", got)
 	}
 }
+
+// A container's name becomes known, and may change, while the endpoint lives.
+func TestApplyRenames(t *testing.T) {
+	c := newConn(t)
+	want := append(network(c), endpoint(c, 1)...)
+	must(t, c.Apply(t.Context(), want))
+	v := want[4].(Veth)
+	before, err := c.Link(t.Context(), "", v.Name)
+	must(t, err)
+	path := ""
+	for _, name := range []string{"web", "db"} {
+		if name == "db" {
+			path = handOver(t, v, "ip link set eth0 up")
+			v.Sandbox = path
+		}
+		v.Alias = Mark(c.instance, "e1", name)
+		want[4] = v
+		must(t, c.Apply(t.Context(), want))
+		clean(t, c, want)
+		after, err := c.Link(t.Context(), "", v.Name)
+		must(t, err)
+		if after.Alias != v.Alias || after.Index != before.Index {
+			t.Errorf("%s: alias %q of link %d, want it on link %d", name, after.Alias, after.Index, before.Index)
+		}
+	}
+}
+
+// What is left of another endpoint under the same name makes way.
+func TestApplyReplacesAnotherEndpoint(t *testing.T) {
+	c := newConn(t)
+	must(t, c.Apply(t.Context(), append(network(c), testVeth(c, 1))))
+	v := testVeth(c, 2)
+	v.Name, v.Peer = "fwv1", "fwi1"
+	must(t, c.Apply(t.Context(), Set{v}))
+	clean(t, c, append(network(c), v))
+	v.Name = "fwv3" // only the peer's name is in the way
+	must(t, c.Apply(t.Context(), Set{v}))
+	clean(t, c, append(network(c), v))
+}

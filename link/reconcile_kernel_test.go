@@ -233,3 +233,19 @@ func TestReconcileWhileOthersWork(t *testing.T) {
 	must(t, <-done)
 	clean(t, c, want)
 }
+
+// What can't be repaired keeps nothing else from being repaired.
+func TestReconcileGoesOn(t *testing.T) {
+	c := newConn(t)
+	want := slices.Concat(network(c), endpoint(c, 1), endpoint(c, 2))
+	must(t, c.Apply(t.Context(), want))
+	run(t, "ip", "link", "del", "fwv1")
+	run(t, "ip", "link", "add", "fwv1", "type", "bridge")
+	run(t, "ip", "link", "del", "fwv2")
+	run(t, "ip", "neigh", "del", "172.30.0.4", "dev", "fwb1")
+	repairs, err := c.Reconcile(t.Context(), want)
+	if !errors.Is(err, unix.EEXIST) || len(repairs) != 2 {
+		t.Errorf("repairs %v, %v; want fwv2 and its neighbour, and EEXIST for fwv1", repairs, err)
+	}
+	t.Log(err)
+}
