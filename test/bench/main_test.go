@@ -61,8 +61,10 @@ func run(m *testing.M) (code int, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build fairway: %w\n%s", err, out)
 	}
-	fmt.Println(machine())
-	return m.Run(), nil
+	fmt.Println("machine:", machine()+";", load())
+	code = m.Run()
+	fmt.Println("at the end:", load())
+	return code, nil
 }
 
 // onDisk refuses a directory where nothing is durable.
@@ -88,7 +90,21 @@ func machine() string {
 		}
 	}
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	load, _ := os.ReadFile("/proc/loadavg")
-	return fmt.Sprintf("machine: %d x %s, kernel %s, %s, load %s",
-		runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version(), strings.TrimSpace(string(load)))
+	return fmt.Sprintf("%d x %s, kernel %s, %s", runtime.NumCPU(), model, strings.TrimSpace(string(kernel)), runtime.Version())
+}
+
+// load says how busy the machine is: the share of time in the last minute in
+// which some task waited for a processor, and for the disk (PSI, see
+// Documentation/accounting/psi.rst). Absolute figures want both close to 0.
+func load() string {
+	waited := func(what string) string {
+		raw, _ := os.ReadFile("/proc/pressure/" + what)
+		for _, f := range strings.Fields(string(raw)) {
+			if v, ok := strings.CutPrefix(f, "avg60="); ok {
+				return v + " %"
+			}
+		}
+		return "unknown"
+	}
+	return "tasks waited for a processor " + waited("cpu") + ", for the disk " + waited("io")
 }

@@ -138,6 +138,9 @@ func reportSocket(b *testing.B, subjects []*subject, sync, commit, empty sample)
 		{"attach p50 at 1,000 at most 2.5 times that at 0", fmt.Sprintf("%.2f", growth), verdict(growth <= 2.5)},
 		{"detach p50 at most 0.6 ms (0 present)", ms(none.detach.p50()) + " ms", verdict(none.detach.p50() <= 600*time.Microsecond)},
 	})
+	floor := 2*empty.p50() + 2*commit.p50()
+	fmt.Printf("\nattach p50 to two calls that do nothing and two bare commits: %s; detach p50 to two such calls and one commit: %s\n",
+		times(none.attach.p50(), floor), times(none.detach.p50(), floor-commit.p50()))
 	fmt.Printf("\ndaemon's resident memory: %d KiB with none, %d KiB with %d endpoints\n", none.memory(), many.memory(), many.present)
 
 	b.ReportMetric(0, "ns/op")
