@@ -114,7 +114,7 @@ func (h *Host) state() (state, error) {
 	// Connections count only if they are to or from a test's subnet: 10.99.0.0/16
 	// and fd99::/16 are fairway's, in all tests. Multicast is the bridge's own.
 	out, err := h.try("sh", "-c", `
-		echo "== link"; ip -o link | sed 's/^[0-9]*: //; s/ state [A-Z]*//; s/link-netns[id]* [^ ]*//; s/@if[0-9]*//'
+		echo "== link"; ip -o link | sed 's/^[0-9]*: //; s/ state [A-Z]*//; s/link-netns[id]* [^ ]*//; s/@if[0-9]*//; /^docker/s/ether [0-9a-f:]*//'
 		echo "== address"; ip -o addr | sed 's/^[0-9]*: //; s/ *valid_lft.*//; /inet6 fe80/d; s/tentative//'
 		echo "== route"; { ip route show table all; ip -6 route show table all; } |
 			sed '/fe80::/d; /ff00::/d; /anycast/d; s/linkdown//; s/  */ /g; s/ *$//'
