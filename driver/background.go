@@ -2,24 +2,30 @@ package driver
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
-// background is work that is done behind the reply, in order, by one worker.
+// background is work that is done behind the reply.
 type background struct {
-	mu    sync.Mutex
-	queue []func(context.Context)
-	wake  chan struct{} // made by the worker
-	busy  chan struct{} // holds a token while a piece of work is done
+	mu   sync.Mutex
+	jobs []*job        // queued or under way, in order
+	wake chan struct{} // made by the worker
 }
 
-func newBackground() background { return background{busy: make(chan struct{}, 1)} }
+// A job is a piece of work. It may be about addresses: see settle.
+type job struct {
+	do    func(context.Context)
+	about []claim
+	taken bool
+	done  chan struct{}
+}
 
-// later queues f.
-func (b *background) later(f func(context.Context)) {
+// later queues f, which is about some addresses or about none.
+func (b *background) later(f func(context.Context), about ...claim) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.queue = append(b.queue, f)
+	b.jobs = append(b.jobs, &job{do: f, about: about, done: make(chan struct{})})
 	if b.wake != nil {
 		select {
 		case b.wake <- struct{}{}:
@@ -28,36 +34,70 @@ func (b *background) later(f func(context.Context)) {
 	}
 }
 
-// awake returns the channel that says that something is queued.
-func (b *background) awake() <-chan struct{} {
+// run does what is queued until the context ends.
+func (b *background) run(ctx context.Context) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.wake == nil {
 		b.wake = make(chan struct{}, 1)
 		b.wake <- struct{}{} // what was queued before
 	}
-	return b.wake
+	wake := b.wake
+	b.mu.Unlock()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wake:
+			b.drain(ctx)
+		}
+	}
 }
 
 // drain does all that is queued, and returns when nothing is under way or the
 // context ends.
 func (b *background) drain(ctx context.Context) {
-	select {
-	case b.busy <- struct{}{}:
-	case <-ctx.Done():
-		return
-	}
-	defer func() { <-b.busy }()
-	for {
+	b.finish(ctx, func(*job) bool { return true })
+}
+
+// settle does what is queued about any of the addresses: those who come next
+// must not be hit by what is done for those before. What somebody else does
+// already is waited for, as long as the context allows.
+func (b *background) settle(ctx context.Context, addresses ...claim) {
+	b.finish(ctx, func(j *job) bool {
+		return slices.ContainsFunc(j.about, func(c claim) bool { return slices.Contains(addresses, c) })
+	})
+}
+
+// finish returns when there is no job any more that matches, or the context
+// ends.
+func (b *background) finish(ctx context.Context, match func(*job) bool) {
+	for ctx.Err() == nil {
 		b.mu.Lock()
-		queue := b.queue
-		b.queue = nil
-		b.mu.Unlock()
-		if len(queue) == 0 {
+		i := slices.IndexFunc(b.jobs, match)
+		if i < 0 {
+			b.mu.Unlock()
 			return
 		}
-		for _, f := range queue {
-			f(ctx)
+		j := b.jobs[i]
+		mine := !j.taken
+		j.taken = true
+		b.mu.Unlock()
+		if mine {
+			b.work(ctx, j)
+			continue
+		}
+		select {
+		case <-j.done:
+		case <-ctx.Done():
 		}
 	}
+}
+
+// work does a job: all of it, since nobody does the rest.
+func (b *background) work(ctx context.Context, j *job) {
+	j.do(context.WithoutCancel(ctx))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.jobs = slices.DeleteFunc(b.jobs, func(o *job) bool { return o == j })
+	close(j.done)
 }

@@ -174,7 +174,7 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		opts.Grace = time.Minute
 	}
 	d := &Driver{
-		opts: opts, log: opts.Log, work: newBackground(),
+		opts: opts, log: opts.Log,
 		networks:  map[string]network{},
 		endpoints: map[string]store.Endpoint{},
 		claims:    map[claim]string{},

@@ -240,11 +240,18 @@ func (d *Driver) unpublish(ctx context.Context, n network, e store.Endpoint) err
 }
 
 // forgetConnections removes the tracked connections that stale makes so, behind
-// the reply. An endpoint that lives on is passed without its addresses.
+// the reply: with its addresses all those from and to them, which the next
+// Join or Publish with one of them waits for; without, see portsOnly.
 func (d *Driver) forgetConnections(stale nat.Endpoint) {
+	var about []claim
+	for _, ip := range []netip.Addr{stale.IPv4, stale.IPv6} {
+		if ip.IsValid() {
+			about = append(about, claim{stale.Network, ip})
+		}
+	}
 	d.work.later(func(ctx context.Context) {
 		if err := d.opts.Connections.Forget(ctx, stale); err != nil {
 			d.log.WithField("endpoint", stale.ID).Warn(err)
 		}
-	})
+	}, about...)
 }

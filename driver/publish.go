@@ -36,6 +36,7 @@ func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want
 			return d.opts.Firewall.Apply(ctx, nat.State{Endpoints: []nat.Endpoint{n.view.EndpointFirewall(e)}})
 		}
 	}
+	d.work.settle(ctx, claimsOf(e)...)
 	err = d.carryOut(ctx, n, []store.Change{store.PutEndpoint(e)}, []store.Change{store.PutEndpoint(old)}, apply(e), apply(old))
 	if err != nil {
 		return errors.Join(err, d.reserveAgain(ctx, old))

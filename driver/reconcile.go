@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"fairway/link"
@@ -113,6 +114,12 @@ func (d *Driver) settleOwed() error {
 	return <-d.commit()
 }
 
+// Close does what calls that are over, and Run with them, have left to do.
+func (d *Driver) Close() error {
+	d.work.drain(context.Background())
+	return d.settleOwed()
+}
+
 // How often Run looks.
 const (
 	everyOwed      = time.Second
@@ -123,16 +130,16 @@ const (
 // records from time to time, and removes what is stale, until the context
 // ends.
 func (d *Driver) Run(ctx context.Context) error {
+	var behind sync.WaitGroup
+	behind.Go(func() { d.work.run(ctx) })
+	defer behind.Wait()
 	owed, reconcile := time.NewTicker(everyOwed), time.NewTicker(everyReconcile)
 	defer owed.Stop()
 	defer reconcile.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			d.work.drain(context.WithoutCancel(ctx))
-			return d.settleOwed()
-		case <-d.work.awake():
-			d.work.drain(ctx)
+			return nil
 		case <-owed.C:
 			if err := d.settleOwed(); err != nil {
 				d.log.Error(err)

@@ -33,6 +33,7 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 	if again && !d.opts.Kernel.SandboxAlive(sandbox) {
 		err = d.opts.Kernel.Apply(ctx, n.view.Attachment(e))
 	}
+	d.work.settle(ctx, claimsOf(e)...)
 	if err = errors.Join(<-done, err); err != nil {
 		return Joined{}, err
 	}

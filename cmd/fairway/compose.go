@@ -76,6 +76,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	if err != nil {
 		return p, fmt.Errorf("%s: %w", c.StateDir, err)
 	}
+	open.add(d.Close)
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Handle: observe(d, pools, log)})
 	return parts{
 		networks: d, addresses: pools, records: d, peerEngine: engine.PeerEngine,

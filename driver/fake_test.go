@@ -1,0 +1,180 @@
+package driver_test
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fairway/bridge"
+	"fairway/driver"
+	"fairway/link"
+	"fairway/nat"
+	"fairway/store"
+)
+
+// A world is what a driver works on, in memory. It answers as the real thing
+// does where all goes well; its functions, where set, say otherwise.
+type world struct {
+	mu        sync.Mutex
+	links     map[string]bool // names in the host's namespace
+	sandboxes map[string]bool // paths of those that live
+	forgotten []nat.Endpoint
+
+	begin  func([]store.Change) <-chan error
+	forget func(nat.Endpoint)
+}
+
+func newWorld() *world {
+	return &world{links: map[string]bool{}, sandboxes: map[string]bool{}}
+}
+
+// start returns a driver that holds the records, restored.
+func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
+	t.Helper()
+	d, err := driver.New(driver.Options{
+		Instance: "test",
+		Modes: map[string]driver.Mode{"bridge": {
+			Settle: func(ctx context.Context, n *store.Network) error { return bridge.Settle(ctx, w, n) },
+			View:   func(n store.Network) (driver.View, error) { return bridge.New("test", n) },
+		}},
+		Store: w, Kernel: w, Firewall: firewall{}, Ports: ports{}, Connections: connections{w}, Pools: pools{},
+		Refresh: func() {},
+	}, records)
+	must(t, err)
+	must(t, d.Restore(t.Context()))
+	return d
+}
+
+func (w *world) Begin(changes ...store.Change) <-chan error {
+	if w.begin != nil {
+		return w.begin(changes)
+	}
+	return answer(nil)
+}
+
+// answer returns what a commit answers.
+func answer(err error) <-chan error {
+	c := make(chan error, 1)
+	c <- err
+	return c
+}
+
+func (w *world) Apply(_ context.Context, want link.Set) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range want {
+		if v, ok := o.(link.Veth); ok && !w.links[v.Name] {
+			w.links[v.Name], w.links[v.Peer] = true, true
+		}
+	}
+	return nil
+}
+
+func (w *world) Remove(_ context.Context, gone link.Set) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range gone {
+		if v, ok := o.(link.Veth); ok {
+			delete(w.links, v.Name)
+			delete(w.links, v.Peer)
+		}
+	}
+	return nil
+}
+
+func (w *world) Link(_ context.Context, _, name string) (link.Info, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.links[name] {
+		return link.Info{}, unix.ENODEV
+	}
+	return link.Info{Name: name}, nil
+}
+
+func (w *world) SandboxAlive(path string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sandboxes[path]
+}
+
+func (w *world) Reconcile(context.Context, link.Set) ([]link.Repair, error) { return nil, nil }
+func (w *world) Quiesce(context.Context) error                              { return nil }
+func (w *world) Forwards(bool) (bool, error)                                { return true, nil }
+func (w *world) EnableForwarding(context.Context, bool) (bool, error)       { return false, nil }
+func (w *world) UplinkMTU(context.Context) (int, error)                     { return 1500, nil }
+
+func (w *world) Announce(context.Context, string, string, net.HardwareAddr, ...netip.Addr) error {
+	return nil
+}
+
+type firewall struct{}
+
+func (firewall) Apply(context.Context, nat.State) error                     { return nil }
+func (firewall) Remove(context.Context, nat.State) error                    { return nil }
+func (firewall) Reconcile(context.Context, nat.State) ([]nat.Repair, error) { return nil, nil }
+func (firewall) GuardForward(context.Context, bool) error                   { return nil }
+
+type ports struct{}
+
+func (ports) Restore(string, []nat.Held) error { return nil }
+func (ports) Release(string)                   {}
+func (ports) Reserve(_ context.Context, _ string, want []nat.Request) (out []uint16, err error) {
+	for _, r := range want {
+		out = append(out, r.First)
+	}
+	return out, nil
+}
+
+type connections struct{ w *world }
+
+func (c connections) Forget(ctx context.Context, e nat.Endpoint) error {
+	if c.w.forget != nil {
+		c.w.forget(e)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	c.w.forgotten = append(c.w.forgotten, e)
+	return nil
+}
+
+type pools struct{}
+
+func (pools) Confirm(string, netip.Prefix, ...netip.Addr) {}
+func (pools) Free(context.Context, string, netip.Prefix, time.Time, ...netip.Addr) error {
+	return nil
+}
+
+// network is 10.1.0.0/24.
+var network = driver.NetworkSpec{ //nolint:gochecknoglobals // a constant
+	ID: "n1", Engine: "/e", IPv4: true,
+	Subnets: []store.Subnet{{Space: "s", Prefix: netip.MustParsePrefix("10.1.0.0/24"), Gateway: netip.MustParseAddr("10.1.0.1")}},
+}
+
+// endpoint returns one of the network with an address.
+func endpoint(id, ip string) driver.EndpointSpec {
+	return driver.EndpointSpec{ID: id, Network: network.ID, Engine: "/e", IPv4: netip.MustParsePrefix(ip)}
+}
+
+// attach makes an endpoint and joins it to a sandbox.
+func attach(t *testing.T, d *driver.Driver, e driver.EndpointSpec, sandbox string) {
+	t.Helper()
+	_, err := d.CreateEndpoint(t.Context(), e)
+	must(t, err)
+	_, err = d.Join(t.Context(), e.Network, e.ID, sandbox)
+	must(t, err)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
