@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -144,7 +143,7 @@ type Driver struct {
 	heralds   map[string]bool      // ID of an endpoint whose address had another MAC before
 	joined    map[string]time.Time // endpoint ID → when it joined, since this daemon started
 	names     map[string]string    // name of a link → ID of what it is for
-	owed      []store.Change       // to be committed with the next call or by Run
+	owed      debts
 	suspects  map[string]time.Time // ID of what seems to be stale → since when
 	seen      map[string]time.Time // engine → when it last told what it knows
 }
@@ -258,41 +257,4 @@ func (d *Driver) Endpoints() []store.Endpoint {
 		out = append(out, e)
 	}
 	return out
-}
-
-// commit makes changes durable, together with what is owed from before.
-func (d *Driver) commit(changes ...store.Change) <-chan error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	owed := d.owed
-	d.owed = nil
-	done := d.opts.Store.Begin(append(owed, changes...)...)
-	if len(owed) == 0 {
-		return done
-	}
-	out := make(chan error, 1)
-	go func() {
-		err := <-done
-		if err != nil {
-			d.oweFirst(owed)
-		}
-		out <- err
-	}()
-	return out
-}
-
-// oweFirst puts changes back that a failed commit took along, before those that
-// came to be owed since.
-func (d *Driver) oweFirst(changes []store.Change) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.owed = append(slices.Clip(changes), d.owed...)
-}
-
-// owe leaves changes to the next commit: their loss in a crash does no harm, or
-// a commit of them has just failed.
-func (d *Driver) owe(changes ...store.Change) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.owed = append(d.owed, changes...)
 }

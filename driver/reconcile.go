@@ -104,16 +104,6 @@ func (d *Driver) Quiesce(ctx context.Context) error {
 	return errors.Join(d.settleOwed(), d.opts.Kernel.Quiesce(ctx))
 }
 
-func (d *Driver) settleOwed() error {
-	d.mu.Lock()
-	none := len(d.owed) == 0
-	d.mu.Unlock()
-	if none {
-		return nil
-	}
-	return <-d.commit()
-}
-
 // Close does what calls that are over, and Run with them, have left to do.
 func (d *Driver) Close() error {
 	d.work.drain(context.Background())

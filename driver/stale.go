@@ -190,5 +190,5 @@ func (d *Driver) nameNetwork(ctx context.Context, n store.Network, name string) 
 		known.view = v
 	}
 	d.networks[n.ID] = known
-	d.owed = append(d.owed, store.PutNetwork(known.Network))
+	d.owed.changes = append(d.owed.changes, store.PutNetwork(known.Network))
 }

@@ -10,6 +10,9 @@ type Change struct {
 	record any // nil deletes
 }
 
+// Replaces reports whether c is of the same record as o.
+func (c Change) Replaces(o Change) bool { return c.kind == o.kind && c.key == o.key }
+
 type kind string
 
 // The kinds of records, each a bucket of its own. These are names on disk.

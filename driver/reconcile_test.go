@@ -1,0 +1,72 @@
+package driver_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"fairway/nat"
+	"fairway/store"
+)
+
+// Calls may end after Run: what they leave to do is done by Close.
+func TestCloseDoesWhatIsLeft(t *testing.T) {
+	w := newWorld()
+	d := w.start(t, store.Records{})
+	ctx, stop := context.WithCancel(t.Context())
+	w.forget = func(nat.Endpoint) { stop() } // the daemon is told to stop while it works
+	ended := make(chan error)
+	go func() { ended <- d.Run(ctx) }()
+	must(t, d.CreateNetwork(t.Context(), network))
+	attach(t, d, endpoint("a", "10.1.0.2/24"), "/run/netns/a")
+	attach(t, d, endpoint("b", "10.1.0.3/24"), "/run/netns/b")
+	must(t, d.DeleteEndpoint(t.Context(), network.ID, "a"))
+	must(t, <-ended)
+	must(t, d.DeleteEndpoint(t.Context(), network.ID, "b"))
+	must(t, d.Close())
+	if len(w.forgotten) != 2 {
+		t.Errorf("forgotten: %v, want both endpoints", w.forgotten)
+	}
+}
+
+// A record that couldn't be written is not written later over a newer one.
+func TestOwedIsNotNewer(t *testing.T) {
+	w := newWorld()
+	d := w.start(t, store.Records{})
+	must(t, d.CreateNetwork(t.Context(), network))
+	attach(t, d, endpoint("a", "10.1.0.2/24"), "/run/netns/a")
+	attach(t, d, endpoint("b", "10.1.0.3/24"), "/run/netns/b")
+	must(t, d.Leave(t.Context(), network.ID, "a")) // owes its record
+
+	var kept []store.Change // what is durable, in order
+	slow := make(chan error, 1)
+	begun := make(chan bool, 1)
+	first := true
+	w.begin = func(changes []store.Change) <-chan error {
+		if first {
+			first = false
+			begun <- true
+			return slow
+		}
+		kept = append(kept, changes...)
+		return answer(nil)
+	}
+	joined := make(chan error)
+	go func() { joined <- d.DeleteEndpoint(context.Background(), network.ID, "b") }() // takes along what is owed
+	<-begun
+	must(t, d.DeleteEndpoint(t.Context(), network.ID, "a"))
+	slow <- errors.New("disk full")
+	if err := <-joined; err == nil {
+		t.Fatal("a commit that failed is no error")
+	}
+	must(t, d.Close())
+	of := 0
+	for _, c := range kept {
+		if c.Replaces(store.DeleteEndpoint("a")) {
+			of++
+		}
+	}
+	if of != 1 {
+		t.Errorf("changes of the deleted endpoint: %d, want its deletion only (%+v)", of, kept)
+	}
+}
