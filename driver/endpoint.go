@@ -128,17 +128,20 @@ func (d *Driver) attached(ctx context.Context, n network, e store.Endpoint) bool
 	if e.Sandbox == "" {
 		return false
 	}
-	d.mu.Lock()
-	joined := d.joined[e.ID]
-	d.mu.Unlock()
-	if d.opts.Kernel.SandboxAlive(e.Sandbox) || time.Since(joined) < settling {
+	if d.opts.Kernel.SandboxAlive(e.Sandbox) {
 		return true
 	}
 	// The sandbox's name may be out of our sight, in another mount namespace.
 	// The pair of links dies with a sandbox, unless Docker has moved the inner
 	// one back.
-	if _, err := d.opts.Kernel.Link(ctx, n.Namespace, e.HostLink); err != nil {
+	if _, err := d.opts.Kernel.Link(ctx, n.Namespace, e.HostLink); errors.Is(err, unix.ENODEV) {
 		return false
+	}
+	d.mu.Lock()
+	joined := d.joined[e.ID]
+	d.mu.Unlock()
+	if time.Since(joined) < settling {
+		return true
 	}
 	_, err := d.opts.Kernel.Link(ctx, n.Namespace, e.Inside)
 	return errors.Is(err, unix.ENODEV)

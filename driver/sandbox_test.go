@@ -36,3 +36,19 @@ func TestJoinDoesNotWaitForOthers(t *testing.T) {
 	must(t, d.DeleteEndpoint(t.Context(), network.ID, "old"))
 	attach(t, d, endpoint("new", "10.1.0.3/24"), "/run/netns/new")
 }
+
+// A container that died with its dockerd a moment ago starts again at once,
+// with its address: the pair of links has gone with the sandbox.
+func TestDiedJustNow(t *testing.T) {
+	w := newWorld()
+	d := w.start(t, store.Records{})
+	must(t, d.CreateNetwork(t.Context(), network))
+	w.sandboxes["/run/netns/old"] = true
+	attach(t, d, endpoint("old", "10.1.0.2/24"), "/run/netns/old")
+	clear(w.sandboxes)
+	clear(w.links)
+	attach(t, d, endpoint("new", "10.1.0.2/24"), "/run/netns/new")
+	if _, err := d.CreateEndpoint(t.Context(), endpoint("third", "10.1.0.2/24")); err == nil {
+		t.Error("the address of an endpoint that is on its way into its sandbox was given to another")
+	}
+}
