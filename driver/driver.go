@@ -216,6 +216,7 @@ func (d *Driver) forget(e store.Endpoint) {
 	delete(d.endpoints, e.ID)
 	delete(d.heralds, e.ID)
 	delete(d.joined, e.ID)
+	delete(d.suspects, e.ID)
 	for _, name := range []string{e.HostLink, e.Inside} {
 		if d.names[name] == e.ID {
 			delete(d.names, name)

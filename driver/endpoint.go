@@ -224,7 +224,6 @@ func (d *Driver) removeEndpoint(ctx context.Context, n network, e store.Endpoint
 		err = errors.Join(err, d.opts.Kernel.Remove(ctx, n.view.Attachment(e)))
 		d.mu.Lock()
 		d.forget(e)
-		delete(d.suspects, e.ID)
 		d.mu.Unlock()
 		d.forgetConnections(n.view.EndpointFirewall(e))
 		return err

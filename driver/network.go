@@ -187,6 +187,7 @@ func (d *Driver) dismiss(n network) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.networks, n.ID)
+	delete(d.suspects, n.ID)
 	if d.names[n.Link] == n.ID {
 		delete(d.names, n.Link)
 	}
@@ -295,6 +296,9 @@ func (d *Driver) DeleteNetwork(ctx context.Context, id string) error {
 		}
 		d.mu.Unlock()
 		d.dismiss(n)
+		for _, e := range endpoints {
+			d.forgetConnections(n.view.EndpointFirewall(e))
+		}
 		return err
 	})
 }

@@ -32,24 +32,18 @@ func (d *Driver) Observe(ctx context.Context, known Known) {
 	d.seen[known.Engine] = time.Now()
 	d.mu.Unlock()
 	for _, e := range d.Endpoints() {
-		if !madeBy(e.Engine, known.Engine) {
-			continue
-		}
 		if c, ok := known.Networks[e.Network].Containers[e.ID]; ok {
 			d.trust(e.ID)
 			d.annotate(ctx, e, c)
-		} else if d.suspect(e.ID, e.Created) {
+		} else if d.mayJudge(ctx, known.Engine, e) && d.suspect(e.ID, e.Created) {
 			d.discard(ctx, e, "its engine does not know it")
 		}
 	}
 	for _, n := range d.Networks() {
-		if !madeBy(n.Engine, known.Engine) {
-			continue
-		}
 		if k, ok := known.Networks[n.ID]; ok {
 			d.trust(n.ID)
 			d.nameNetwork(ctx, n, k.Name)
-		} else if d.suspect(n.ID, n.Created) {
+		} else if d.mayJudgeNetwork(ctx, known.Engine, n) && d.suspect(n.ID, n.Created) {
 			d.log.WithField("network", n.ID).Warn("stale network removed: its engine does not know it")
 			d.trust(n.ID)
 			if err := d.DeleteNetwork(ctx, n.ID); err != nil {
@@ -59,9 +53,24 @@ func (d *Driver) Observe(ctx context.Context, known Known) {
 	}
 }
 
-// madeBy reports whether a record may be judged by an engine. One that was made
-// by an engine that couldn't be told may.
-func madeBy(record, engine string) bool { return record == "" || record == engine }
+// mayJudge reports whether it counts that an engine doesn't know an endpoint.
+// Where it couldn't be told which engine made the endpoint, a living sandbox
+// counts for more: there may be another engine.
+func (d *Driver) mayJudge(ctx context.Context, engine string, e store.Endpoint) bool {
+	if e.Engine != "" {
+		return e.Engine == engine
+	}
+	n, ok := d.network(e.Network)
+	return !ok || !d.attached(ctx, n, e)
+}
+
+// mayJudgeNetwork is mayJudge for a network and all of its endpoints.
+func (d *Driver) mayJudgeNetwork(ctx context.Context, engine string, n store.Network) bool {
+	if n.Engine != "" && n.Engine != engine {
+		return false
+	}
+	return !slices.ContainsFunc(d.endpointsOf(n.ID), func(e store.Endpoint) bool { return !d.mayJudge(ctx, engine, e) })
+}
 
 // removeAbandoned removes endpoints whose sandbox is gone and stays gone, of
 // engines that haven't told for a while what they know.
