@@ -27,6 +27,7 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 	if e.Sandbox != sandbox && e.Sandbox != "" && d.attached(ctx, n, e) {
 		return Joined{}, fmt.Errorf("endpoint %s: is in sandbox %s", endpointID, e.Sandbox)
 	}
+	before := e
 	again := e.Confirmed // its link may have gone with a sandbox before
 	e.Sandbox, e.Confirmed = sandbox, true
 	done := d.commit(store.PutEndpoint(e))
@@ -35,6 +36,7 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 	}
 	d.work.settle(ctx, claimsOf(e)...)
 	if err = errors.Join(<-done, err); err != nil {
+		d.owe(store.PutEndpoint(before))
 		return Joined{}, err
 	}
 	d.mu.Lock()
