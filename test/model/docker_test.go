@@ -371,7 +371,9 @@ func (d *docker) detach(c *dcon, e *dep) {
 		c.gateway = nil
 	}
 	d.call(request{method: "Leave", network: e.net.id, endpoint: e.id})
-	d.w.moveOut(c.sandbox, e)
+	if !d.gone {
+		d.w.moveOut(c.sandbox, e)
+	}
 	d.call(request{method: "DeleteEndpoint", network: e.net.id, endpoint: e.id})
 	d.releaseAddresses(e)
 	d.w.mu.Lock()

@@ -302,8 +302,24 @@ func (m *model) createEndpoint(r request, o outcome) (why string, err error) {
 	if again != nil && f.sure() != nil && o.ok() {
 		return why, nil // it stays as it is, joined or not
 	}
+	m.confirmed(r)
 	settle(m, f, o, fact, false)
 	return why, nil
+}
+
+// confirmed notes that fairway has seen addresses in use that Docker may have
+// given back before.
+func (m *model) confirmed(r request) {
+	for _, f := range m.pools {
+		for _, p := range f.facts() {
+			for _, a := range []netip.Prefix{r.v4, r.v6} {
+				l := lease{p.space, netip.MustParsePrefix(p.subnet), a.Addr()}
+				if a.IsValid() && l.subnet.Contains(l.ip) {
+					m.leases[l] = max(m.leases[l], soft)
+				}
+			}
+		}
+	}
 }
 
 // sharing returns what f may be that has an address of e.
@@ -392,6 +408,11 @@ func (m *model) publish(r request, o outcome) (why string, err error) {
 				return why, fmt.Errorf("accepted without an endpoint")
 			}
 			return why, nil
+		}
+	}
+	for _, e := range f.facts() {
+		if !e.v4.IsValid() && !e.v6.IsValid() {
+			why = "no address"
 		}
 	}
 	for _, word := range strings.Fields(r.ports) {

@@ -123,14 +123,15 @@ func (w *world) step(l line) error {
 	}
 	wg.Wait()
 	w.trouble = trouble{}
+	mishap := brokenBy(all)
 	for _, d := range w.dockers {
 		if d.gone {
-			d.gone = false
+			d.gone, mishap = false, true
 			d.crash()
 		}
 	}
 	died := first.fault.kind == dieBefore || first.fault.kind == dieAfter
-	return w.settle(w.model.excused || died || brokenBy(all))
+	return w.settle(w.model.excused || died || mishap)
 }
 
 // brokenBy reports whether something was changed that only Run mends.

@@ -102,6 +102,11 @@ func (w *world) call(d *docker, r request) outcome {
 	}
 	w.mu.Unlock()
 	o := w.send(r, true)
+	if n == t.cut {
+		w.mu.Lock()
+		d.gone = true
+		w.mu.Unlock()
+	}
 	if t.dup && repeatable(r) {
 		again := w.send(r, true)
 		if o.ok() && (again.refused != "" && !w.model.excused || again.ok() && text(again.reply) != text(o.reply)) {
