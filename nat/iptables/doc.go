@@ -12,9 +12,10 @@
 //	filter FORWARD      → FAIRWAY-FORWARD  drops, else returns
 //	                        → FAIRWAY-IN-L     into the bridge from another link
 //	                            → FAIRWAY-PUB-L    published targets of a routed family
-//	                            → FAIRWAY-BRIDGES  drops what comes from any other bridge
 //	                        → FAIRWAY-OUT      out of a bridge to one of Docker's
 //	filter DOCKER-USER  → FAIRWAY-ACCEPT   FAIRWAY-FORWARD, then accepts what is left
+//	                        → FAIRWAY-FROM     in from a link that is no bridge of others' containers
+//	                        → FAIRWAY-TO       out to such a link
 //	filter FORWARD      → FAIRWAY-ACCEPT   the same at the end
 //
 // Docker moves its jump to DOCKER-USER to the head of FORWARD whenever it

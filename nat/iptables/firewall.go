@@ -31,9 +31,9 @@ type Firewall struct {
 	no6    error         // why there is no IPv6
 	busy   chan struct{} // holds a token while the fields below are used
 
-	networks  map[string]nat.Network // what was applied, by ID
+	networks  map[string]nat.Network // what is wanted, by ID
 	endpoints map[string]nat.Endpoint
-	known     bool // the kernel was made equal to that at least once
+	known     bool // the kernel was made equal to that
 	used6     bool // there are IPv6 rules of ours
 }
 
@@ -162,10 +162,9 @@ func (f *Firewall) Reconcile(ctx context.Context, want nat.State) ([]nat.Repair,
 		return nil, err
 	}
 	defer f.unlock()
+	f.remember(want) // whatever fails: changes that come are to all of this
+	f.known = false
 	repairs, err := f.equalize(ctx, want, true)
-	if err == nil {
-		f.remember(want)
-	}
 	return repairs, errors.Join(err, f.check6(want))
 }
 

@@ -119,6 +119,32 @@ func TestApplyFailsClean(t *testing.T) {
 }
 
 // TestApplyCancelled: a deadline that passes in the middle leaves nothing.
+// TestReconcileFails: what was wanted counts all the same: the next change
+// doesn't take it for nothing and remove the rules of all other networks.
+func TestReconcileFails(t *testing.T) {
+	f := newFake()
+	withNetwork(t, f)
+	before := f.rules()
+	all := nat.State{Networks: []nat.Network{testNetwork("aaaaaaaaaaaaaaaa", "fwa")}}
+	more := nat.State{Networks: []nat.Network{testNetwork("bbbbbbbbbbbbbbbb", "fwb")}}
+
+	fw := newTestFirewall(f) // the next daemon
+	f.fail = "iptables-save"
+	if _, err := fw.Reconcile(t.Context(), all); err == nil {
+		t.Fatal("no error")
+	}
+	f.fail = ""
+	if err := fw.Apply(t.Context(), more); err != nil {
+		t.Fatal(err)
+	}
+	if err := fw.Remove(t.Context(), more); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, f.rules()); diff != "" {
+		t.Errorf("a network came and went, others' rules (-before +after):\n%s", diff)
+	}
+}
+
 func TestApplyCancelled(t *testing.T) {
 	f := newFake()
 	fw := withNetwork(t, f)
