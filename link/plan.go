@@ -45,9 +45,17 @@ func (o orphan) String() string { return "link " + o.name }
 // order. Removals come first: a name must be free before it is given again. It
 // touches nothing.
 func plan(namespace string, want Set, have state, m marks) []step {
-	p := planner{namespace: namespace, want: want, state: have, marks: m, byName: map[string]linkState{}}
+	p := planner{
+		namespace: namespace, want: want, state: have, marks: m,
+		byName: map[string]linkState{}, static: map[behind]bool{},
+	}
 	for _, l := range have.links {
 		p.byName[l.name] = l
+	}
+	for _, o := range want {
+		if v, ok := o.(Veth); ok && p.fdb[p.byName[v.Name].index][v.PeerMAC.String()] {
+			p.static[behind{v.Master, v.PeerMAC.String()}] = true
+		}
 	}
 	p.orphanLinks()
 	p.orphansOnBridges()
@@ -63,8 +71,13 @@ type planner struct {
 	namespace string
 	want      Set
 	byName    map[string]linkState
+	static    map[behind]bool // in the forwarding database, by a port that wants it
 	steps     []step
 }
+
+// A behind is a MAC address behind a bridge. Two endpoints that were given the
+// same one share the bridge's one entry, whoever has it.
+type behind struct{ bridge, mac string }
 
 func (p *planner) remove(o Object, what string) {
 	p.steps = append(p.steps, step{true, o, what})
@@ -196,7 +209,7 @@ func (p *planner) veth(v Veth) {
 		p.make(v, "was half made")
 	default:
 		var d differences
-		if what := vethDiff(v, host, p.byName[v.Master].index, p.fdb[host.index], p.marks); what != "" {
+		if what := vethDiff(v, host, p.byName[v.Master].index, p.static[behind{v.Master, v.PeerMAC.String()}], p.marks); what != "" {
 			d = append(d, what)
 		}
 		if peer, ok := p.byName[v.Peer]; ok && !host.elsewhere && peer.index == host.peer {

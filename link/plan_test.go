@@ -139,6 +139,12 @@ func TestPlan(t *testing.T) {
 			make veth fwv1 to fwb1: MTU was 1400, was down, spoke IPv6, learning was true, isolated was true, hairpin was true, BPDU guard was off, had no static FDB entry`},
 		{"no port", func(w *world) { w.link("fwv1").master, w.link("fwv1").port = 0, nil }, `
 			make veth fwv1 to fwb1: was no port of fwb1`},
+		{"two endpoints with one MAC address", func(w *world) {
+			v, l := w.want[3].(Veth), *w.link("fwv1")
+			v.Name, v.Peer, v.Alias = "fwv2", "fwi2", Mark(me, "e2", "")
+			l.name, l.index, l.peer, l.elsewhere, l.alias = "fwv2", 10, 11, true, v.Alias
+			w.want, w.have.links = append(w.want, v), append(w.have.links, l)
+		}, ""},
 		{"learning port", func(w *world) {
 			w.veth(func(v *Veth) { v.Learning = true })
 			w.link("fwv1").port.learning = true

@@ -35,6 +35,13 @@ func TestRemoveLeavesWhatIsAnothers(t *testing.T) {
 	must(t, c.Quiesce(t.Context()))
 	clean(t, c, append(network(c)[:3], newer...))
 
+	// Another endpoint's pair of a name that was this one's.
+	other := v
+	other.Alias = Mark(c.instance, "e9", "")
+	must(t, c.Remove(t.Context(), Set{other}))
+	must(t, c.Quiesce(t.Context()))
+	clean(t, c, append(network(c)[:3], newer...))
+
 	// Somebody else's link of a name that was ours.
 	run(t, "ip", "link", "add", "fwv1", "type", "bridge")
 	must(t, c.Remove(t.Context(), old))

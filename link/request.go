@@ -82,7 +82,7 @@ func vethEnd(v Veth, name string, mac net.HardwareAddr, group uint32) []*nl.RtAt
 func setPort(v Veth, index int) *nl.NetlinkRequest {
 	req, info := linkRequest(unix.RTM_NEWLINK, 0, index)
 	info.Flags, info.Change = unix.IFF_UP, unix.IFF_UP
-	req.AddData(attr(unix.IFLA_IFALIAS, []byte(v.Alias)))
+	req.AddData(attr(unix.IFLA_IFALIAS, []byte(alias(v.Alias))))
 	li := attr(unix.IFLA_LINKINFO, nil)
 	li.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, []byte("bridge"))
 	data := li.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)

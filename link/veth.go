@@ -113,7 +113,7 @@ func (a *attempt) repairVeth(s *space, v Veth, host linkState) error {
 	if err != nil {
 		return err
 	}
-	if vethDiff(v, host, master, fdb, a.marks) != "" {
+	if vethDiff(v, host, master, fdb[v.PeerMAC.String()], a.marks) != "" {
 		a.opts.Step("link.apply veth")
 		if err := a.noInet6(s, v.Name); err != nil {
 			return err
@@ -140,9 +140,9 @@ func (a *attempt) repairVeth(s *space, v Veth, host linkState) error {
 }
 
 // vethDiff says how the host's end of a pair differs from what is wanted; "" if
-// it doesn't. The master is the index of the bridge, fdb what is static on the
-// port.
-func vethDiff(v Veth, l linkState, master int, fdb map[string]bool, m marks) string {
+// it doesn't. The master is the index of the bridge; static says that it has an
+// entry for the container's address.
+func vethDiff(v Veth, l linkState, master int, static bool, m marks) string {
 	var d differences
 	d.link(l, v.Alias, v.MTU, m)
 	d.add(!l.up, "was down")
@@ -157,7 +157,7 @@ func vethDiff(v Veth, l linkState, master int, fdb map[string]bool, m marks) str
 		d.add(l.port.isolated != v.Isolated, "isolated was %t", l.port.isolated)
 		d.add(l.port.hairpin != v.Hairpin, "hairpin was %t", l.port.hairpin)
 		d.add(!l.port.guard, "BPDU guard was off")
-		d.add(!v.Learning && !fdb[v.PeerMAC.String()], "had no static FDB entry")
+		d.add(!v.Learning && !static, "had no static FDB entry")
 	}
 	return d.String()
 }
