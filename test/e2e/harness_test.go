@@ -14,7 +14,7 @@ import (
 func TestLeaksAreSeen(t *testing.T) {
 	on(t, []string{newest}, func(t *testing.T, h *lab.Host) {
 		for _, c := range []struct{ what, make, remove, kind, seen string }{
-			{"link", "ip link add fwvleak type dummy", "ip link del fwvleak", "link", "fwvleak"},
+			{"link", "ip link add fwvleak type bridge", "ip link del fwvleak", "link", "fwvleak"},
 			{"address", "ip addr add 10.99.9.9/32 dev lo", "ip addr del 10.99.9.9/32 dev lo", "address", "10.99.9.9/32"},
 			{"route", "ip route add 10.99.8.0/24 dev eth0", "ip route del 10.99.8.0/24", "route", "10.99.8.0/24"},
 			{"rule", "iptables -A FORWARD -s 10.99.9.9 -j DROP", "iptables -D FORWARD -s 10.99.9.9 -j DROP", "iptables", "10.99.9.9"},
