@@ -144,17 +144,30 @@ func (d *Driver) freeAddresses(ctx context.Context, n network, e store.Endpoint)
 // Abandoned reports whether an address belongs to an endpoint that is in no
 // living sandbox any more: the address may be given to another.
 func (d *Driver) Abandoned(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
-	for _, e := range d.Endpoints() {
-		if e.IPv4.Addr() != ip && e.IPv6.Addr() != ip || e.Sandbox == "" {
+	n, e, ok := d.owner(space, subnet, ip)
+	return ok && e.Sandbox != "" && !d.attached(ctx, n, e)
+}
+
+// Alive reports whether an address belongs to an endpoint that is in a living
+// sandbox, or was made just now and is on its way there.
+func (d *Driver) Alive(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
+	n, e, ok := d.owner(space, subnet, ip)
+	return ok && (d.attached(ctx, n, e) || e.Sandbox == "" && time.Since(e.Created) < settling)
+}
+
+// owner returns the endpoint that has an address of a pool.
+func (d *Driver) owner(space string, subnet netip.Prefix, ip netip.Addr) (network, store.Endpoint, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.networks {
+		if !slices.ContainsFunc(n.Subnets, func(s store.Subnet) bool { return s.Space == space && s.Prefix == subnet }) {
 			continue
 		}
-		n, ok := d.network(e.Network)
-		here := slices.ContainsFunc(n.Subnets, func(s store.Subnet) bool { return s.Space == space && s.Prefix == subnet })
-		if ok && here {
-			return !d.attached(ctx, n, e)
+		if e, ok := d.endpoints[d.claims[claim{n.ID, ip}]]; ok {
+			return n, e, true
 		}
 	}
-	return false
+	return network{}, store.Endpoint{}, false
 }
 
 // annotate notes whose the endpoint is, in its record and on its link.

@@ -398,6 +398,25 @@ func TestStaleEndpoint(t *testing.T) {
 	d.want(d.ask(pool, "10.0.0.2"), "10.0.0.2/24")
 }
 
+// TestReleaseComesLate releases an address that an endpoint has.
+func TestReleaseComesLate(t *testing.T) {
+	alive := true
+	d := newDesk(t, Options{Alive: func(_ context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
+		if space != SpaceLocal || subnet.String() != "10.0.0.0/24" || ip.String() != "10.0.0.2" {
+			t.Errorf("asked for %s in %s of %s", ip, subnet, space)
+		}
+		return alive
+	}})
+	pool := d.pool("10.0.0.0/24")
+	d.want(d.ask(pool, "10.0.0.2"), "10.0.0.2/24")
+	d.Confirm(SpaceLocal, netip.MustParsePrefix("10.0.0.0/24"), netip.MustParseAddr("10.0.0.2"))
+	d.release(pool, "10.0.0.2")
+	d.want(d.ask(pool, "10.0.0.2"), "address 10.0.0.2 is already in use")
+	alive = false
+	d.release(pool, "10.0.0.2")
+	d.want(d.ask(pool, "10.0.0.2"), "10.0.0.2/24")
+}
+
 // TestFailedCommits sees that what wasn't made durable isn't there.
 func TestFailedCommits(t *testing.T) {
 	d := newDesk(t, Options{})

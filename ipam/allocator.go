@@ -41,6 +41,11 @@ type Options struct {
 	// away). A container that asks for such an address gets it. It is called
 	// without locks; nil for never.
 	Stale func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool
+	// Alive reports whether an endpoint that isn't gone has the address. Docker
+	// removes an endpoint before it gives its address back: a release that comes
+	// while one has the address is meant for who had it before. It is called
+	// without locks; nil for never.
+	Alive func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool
 
 	Instance string // what tells this host's IPv6 default pools from others'
 	Now      func() time.Time
@@ -54,6 +59,7 @@ type Allocator struct {
 	store       Store
 	hostSubnets func(context.Context) ([]netip.Prefix, error)
 	stale       func(context.Context, string, netip.Prefix, netip.Addr) bool
+	alive       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	defaults    map[string][]DefaultPool // by address space
 	delay       time.Duration
 	grace       time.Duration
@@ -75,6 +81,7 @@ func New(opts Options, records store.Records) (*Allocator, error) {
 		store:       opts.Store,
 		hostSubnets: opts.HostSubnets,
 		stale:       opts.Stale,
+		alive:       opts.Alive,
 		delay:       opts.ReuseDelay,
 		grace:       opts.Grace,
 		now:         opts.Now,

@@ -10,9 +10,12 @@ import (
 )
 
 // ReleaseAddress takes back an address that was requested by that pool. It
-// succeeds if the pool has no such address.
+// succeeds if the pool has no such address, or somebody else has it by now.
 func (a *Allocator) ReleaseAddress(ctx context.Context, pool string, ip netip.Addr) error {
 	ip = ip.Unmap()
+	if a.isAlive(ctx, pool, ip) {
+		return nil
+	}
 	h, err := a.lock(ctx, pool)
 	if err != nil {
 		return fmt.Errorf("ipam: release address %s: %w", ip, err)
@@ -27,6 +30,17 @@ func (a *Allocator) ReleaseAddress(ctx context.Context, pool string, ip netip.Ad
 		return nil
 	}
 	return a.release(ctx, h.subnet, l)
+}
+
+// isAlive reports whether an endpoint has an address of a pool.
+func (a *Allocator) isAlive(ctx context.Context, pool string, ip netip.Addr) bool {
+	if a.alive == nil {
+		return false
+	}
+	a.mu.Lock()
+	h := a.handles[pool]
+	a.mu.Unlock()
+	return h != nil && a.alive(ctx, h.Space, h.Subnet, ip)
 }
 
 // Free takes back addresses whatever pool they were requested by: those of an

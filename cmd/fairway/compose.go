@@ -64,6 +64,9 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		Stale: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
 			return d.Abandoned(ctx, space, subnet, ip)
 		},
+		Alive: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
+			return d.Alive(ctx, space, subnet, ip)
+		},
 	}, all)
 	if err != nil {
 		return p, err
