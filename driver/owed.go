@@ -12,6 +12,7 @@ type debts struct {
 	changes []store.Change
 	taken   int            // commits under way that took changes along
 	since   []store.Change // all that was begun while there were any
+	landed  chan struct{}  // closed when there are none any more
 }
 
 // take returns what is owed, for a commit of it together with changes, and a
@@ -28,6 +29,9 @@ func (o *debts) take(changes []store.Change) (all []store.Change, outcome func(e
 	if len(owed) == 0 {
 		return all, nil
 	}
+	if o.taken == 0 {
+		o.landed = make(chan struct{})
+	}
 	o.taken++
 	begun := len(o.since)
 	return all, func(err error) {
@@ -38,6 +42,7 @@ func (o *debts) take(changes []store.Change) (all []store.Change, outcome func(e
 		}
 		if o.taken--; o.taken == 0 {
 			o.since = nil
+			close(o.landed)
 		}
 	}
 }
@@ -69,13 +74,20 @@ func (d *Driver) owe(changes ...store.Change) {
 	d.owed.changes = append(d.owed.changes, changes...)
 }
 
-// settleOwed commits what is owed.
+// settleOwed commits what is owed, and waits for what a commit under way has
+// taken along: if that fails it is owed again.
 func (d *Driver) settleOwed() error {
-	d.mu.Lock()
-	none := len(d.owed.changes) == 0
-	d.mu.Unlock()
-	if none {
-		return nil
+	for {
+		d.mu.Lock()
+		none, flying, landed := len(d.owed.changes) == 0, d.owed.taken > 0, d.owed.landed
+		d.mu.Unlock()
+		switch {
+		case flying:
+			<-landed
+		case none:
+			return nil
+		default:
+			return <-d.commit()
+		}
 	}
-	return <-d.commit()
 }
