@@ -101,10 +101,16 @@ func (d *Dockerd) RemoveAll() error {
 			return err
 		}
 	}
-	if ids, err = d.Try("network", "ls", "--quiet", "--filter", "type=custom"); err != nil || ids == "" {
-		return err
+	// docker rm answers before the engine has counted the endpoint down.
+	for range 10 {
+		if ids, err = d.Try("network", "ls", "--quiet", "--filter", "type=custom"); err != nil || ids == "" {
+			return err
+		}
+		if _, err = d.Try(append([]string{"network", "rm"}, strings.Fields(ids)...)...); err == nil {
+			return nil
+		}
+		time.Sleep(200 * time.Millisecond)
 	}
-	_, err = d.Try(append([]string{"network", "rm"}, strings.Fields(ids)...)...)
 	return err
 }
 
