@@ -50,7 +50,7 @@ func TestIsLinkName(t *testing.T) {
 	for name, want := range map[string]bool{
 		"br0": true, "eth0.40": true, "a-b_c": true, "123456789012345": true,
 		"": false, ".": false, "..": false, "1234567890123456": false, "a/b": false, "a b": false,
-		"a:b": false, "a\x00": false, "-j": false, "br*": false, "ü": false, "fw+": false,
+		"a:b": false, "a\x00": false, "-j": false, "br*": false, "ü": false, "fw+": false, "all": false, "default": false,
 	} {
 		if got := IsLinkName(name); got != want {
 			t.Errorf("IsLinkName(%q) = %t", name, got)

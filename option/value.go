@@ -81,6 +81,9 @@ func IsLinkName(s string) bool {
 	if s == "" || s == "." || s == ".." || len(s) > 15 || s[0] == '-' {
 		return false
 	}
+	if s == "all" || s == "default" { // in /proc/sys/net/*/conf these mean other links, too
+		return false
+	}
 	return strings.IndexFunc(s, func(r rune) bool {
 		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
 		return !letter && !strings.ContainsRune("-_.@", r)
