@@ -104,9 +104,14 @@ func (d *Driver) Quiesce(ctx context.Context) error {
 	return errors.Join(d.settleOwed(), d.opts.Kernel.Quiesce(ctx))
 }
 
+// closing bounds how long Close works at what can be left undone.
+const closing = 5 * time.Second
+
 // Close does what calls that are over, and Run with them, have left to do.
 func (d *Driver) Close() error {
-	d.work.drain(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
+	d.work.drain(ctx)
 	return d.settleOwed()
 }
 
