@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -89,6 +88,10 @@ func (c *Conn) read(namespace string, want Set) (have state, err error) {
 		return have, err
 	}
 	have.sysctls, have.alive = map[string]string{}, map[string]bool{}
+	there := map[string]bool{}
+	for _, l := range have.links {
+		there[l.name] = true
+	}
 	for _, o := range want {
 		switch o := o.(type) {
 		case Sysctl:
@@ -99,7 +102,7 @@ func (c *Conn) read(namespace string, want Set) (have state, err error) {
 				return have, err
 			}
 		case Veth:
-			if o.Sandbox == "" || slices.ContainsFunc(have.links, func(l linkState) bool { return l.name == o.Name }) {
+			if o.Sandbox == "" || there[o.Name] {
 				continue
 			}
 			have.alive[o.Sandbox] = c.SandboxAlive(o.Sandbox)
