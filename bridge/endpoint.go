@@ -68,6 +68,14 @@ func (n Network) Attachment(e store.Endpoint) link.Set {
 	return set
 }
 
+// PortPrefix returns how the name of the endpoint's bridge port begins.
+func (n Network) PortPrefix(e store.Endpoint) string {
+	if o, _ := n.set.ParseEndpointOptions(e.Options); o.Antispoof {
+		return nat.GuardedPort
+	}
+	return nat.OpenPort
+}
+
 // Inside returns how the endpoint's interface in the sandbox is configured.
 func (n Network) Inside(e store.Endpoint) link.Inside {
 	in := link.Inside{Prefix: n.set.IfacePrefix}

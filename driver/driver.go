@@ -34,6 +34,7 @@ type View interface {
 	Effective() map[string]any
 
 	CheckEndpoint(store.Endpoint) error
+	PortPrefix(store.Endpoint) string // of the name of its link on the host
 	Attachment(store.Endpoint) link.Set
 	EndpointFirewall(store.Endpoint) nat.Endpoint
 	Inside(store.Endpoint) link.Inside

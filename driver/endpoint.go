@@ -74,7 +74,7 @@ func (d *Driver) newEndpoint(ctx context.Context, n network, spec EndpointSpec) 
 			return e, fmt.Errorf("address %s: belongs to endpoint %s", c.ip, owner)
 		}
 	}
-	e.HostLink = d.linkName(prefixHost, e.ID)
+	e.HostLink = d.linkName(n.view.PortPrefix(e), e.ID)
 	e.Inside = d.linkName(prefixInside, e.ID)
 	d.remember(e)
 	return e, nil

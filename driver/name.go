@@ -8,7 +8,6 @@ import (
 // The prefixes of the names of links that are fairway's to choose.
 const (
 	prefixBridge = "fwb"
-	prefixHost   = "fwv" // the end of a pair on the host
 	prefixInside = "fwi" // the end for the sandbox
 )
 

@@ -73,3 +73,10 @@ type Port struct {
 	Target     netip.Addr
 	TargetPort uint16
 }
+
+// How the names of bridge ports begin: those of endpoints that may only be what
+// they are (antispoof), and those of endpoints that may also play a router.
+const (
+	GuardedPort = "fwv"
+	OpenPort    = "fwo"
+)

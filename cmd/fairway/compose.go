@@ -15,6 +15,7 @@ import (
 	"fairway/ipam"
 	"fairway/link"
 	"fairway/nat"
+	"fairway/nat/guard"
 	"fairway/nat/iptables"
 	"fairway/store"
 )
@@ -80,13 +81,20 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		return p, fmt.Errorf("%s: %w", c.StateDir, err)
 	}
 	open.add(d.Close)
+	routers := guard.New(records.Instance(), log)
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Handle: observe(d, pools, log)})
 	return parts{
 		networks: d, addresses: pools, records: d, peerEngine: engine.PeerEngine,
-		restore: d.Restore,
+		restore: func(ctx context.Context) error {
+			if err := routers.Set(); err != nil {
+				log.WithError(err).Warn("containers can send router advertisements to each other")
+			}
+			return d.Restore(ctx)
+		},
 		tasks: []task{
 			{"driver", d.Run},
 			{"watch Docker", watcher.Run},
+			{"guard", routers.Run},
 			{"reclaim addresses", reclaim(pools, log)},
 			{"back up", func(ctx context.Context) error { return records.BackupEvery(ctx, time.Hour) }},
 		},
