@@ -41,7 +41,7 @@ func (a *attempt) rebridge(s *space, b Bridge) error {
 	if err != nil {
 		return err
 	}
-	if !a.ours(have) || have.kind != "bridge" {
+	if !a.ourBridge(have) {
 		return taken(have)
 	}
 	if bridgeDiff(b, have, a.marks) == "" {
@@ -63,6 +63,9 @@ func (a *attempt) rebridge(s *space, b Bridge) error {
 	a.later(b, setLink(have.index, "", change), nil)
 	return nil
 }
+
+// ourBridge reports whether a link is a bridge that this instance made.
+func (m marks) ourBridge(l linkState) bool { return m.ours(l) && l.kind == "bridge" }
 
 // taken says that a link of somebody else's has the name of one that is wanted.
 func taken(l linkState) error {

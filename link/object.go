@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path"
 )
 
 // An Object is something that the kernel must hold. Objects are plain values:
@@ -115,6 +116,22 @@ func (n Neighbour) Key() Key { return Key{n.Namespace, "neighbour", n.Link + " "
 
 // Key implements Object.
 func (s Sysctl) Key() Key { return Key{s.Namespace, "sysctl", s.Path} }
+
+// on returns the name of the bridge that an object is a part of; "" for a bridge
+// itself.
+func on(o Object) string {
+	switch o := o.(type) {
+	case Veth:
+		return o.Master
+	case Address:
+		return o.Link
+	case Neighbour:
+		return o.Link
+	case Sysctl:
+		return path.Base(path.Dir(o.Path))
+	}
+	return ""
+}
 
 func (b Bridge) String() string    { return "bridge " + b.Name }
 func (v Veth) String() string      { return "veth " + v.Name + " to " + v.Master }

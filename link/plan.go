@@ -47,7 +47,7 @@ func (o orphan) String() string { return "link " + o.name }
 func plan(namespace string, want Set, have state, m marks) []step {
 	p := planner{
 		namespace: namespace, want: want, state: have, marks: m,
-		byName: map[string]linkState{}, static: map[behind]bool{},
+		byName: map[string]linkState{}, static: map[behind]bool{}, taken: map[string]bool{},
 	}
 	for _, l := range have.links {
 		p.byName[l.name] = l
@@ -55,6 +55,10 @@ func plan(namespace string, want Set, have state, m marks) []step {
 	for _, o := range want {
 		if v, ok := o.(Veth); ok && p.fdb[p.byName[v.Name].index][v.PeerMAC.String()] {
 			p.static[behind{v.Master, v.PeerMAC.String()}] = true
+		}
+		if b, ok := o.(Bridge); ok {
+			l, there := p.byName[b.Name]
+			p.taken[b.Name] = there && !b.Adopted && !p.ourBridge(l)
 		}
 	}
 	p.orphanLinks()
@@ -72,6 +76,7 @@ type planner struct {
 	want      Set
 	byName    map[string]linkState
 	static    map[behind]bool // in the forwarding database, by a port that wants it
+	taken     map[string]bool // bridges in whose place somebody else has a link
 	steps     []step
 }
 
@@ -149,9 +154,13 @@ func (p *planner) orphansOnBridges() {
 	}
 }
 
-// missing makes what is wanted and not as it should be.
+// missing makes what is wanted and not as it should be. On a link of somebody
+// else's that is where a bridge of ours should be, nothing is made.
 func (p *planner) missing(o Object) {
 	const gone = "was missing"
+	if p.taken[on(o)] {
+		return
+	}
 	switch o := o.(type) {
 	case Bridge:
 		l, ok := p.byName[o.Name]
@@ -159,7 +168,7 @@ func (p *planner) missing(o Object) {
 		case !ok:
 			p.make(o, gone)
 		case o.Adopted:
-		case !p.ours(l) || l.kind != "bridge":
+		case p.taken[o.Name]:
 			p.make(o, "was somebody else's")
 		default:
 			p.make(o, bridgeDiff(o, l, p.marks))

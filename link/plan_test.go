@@ -139,6 +139,13 @@ func TestPlan(t *testing.T) {
 			make veth fwv1 to fwb1: MTU was 1400, was down, spoke IPv6, learning was true, isolated was true, hairpin was true, BPDU guard was off, had no static FDB entry`},
 		{"no port", func(w *world) { w.link("fwv1").master, w.link("fwv1").port = 0, nil }, `
 			make veth fwv1 to fwb1: was no port of fwb1`},
+		{"somebody else's in the bridge's place", func(w *world) {
+			l := w.link("fwb1")
+			l.alias, l.group = "", 0
+			w.link("fwv1").master = 0
+			w.have.addresses, w.have.neighbours, w.have.sysctls = nil, nil, map[string]string{"net/ipv4/conf/fwb1/route_localnet": "0"}
+		}, `
+			make bridge fwb1: was somebody else's`},
 		{"two endpoints with one MAC address", func(w *world) {
 			v, l := w.want[3].(Veth), *w.link("fwv1")
 			v.Name, v.Peer, v.Alias = "fwv2", "fwi2", Mark(me, "e2", "")

@@ -71,9 +71,16 @@ func (c *Conn) removeIn(namespace string, objs Set) error {
 		return fmt.Errorf("link: remove %s: %w", objs[0], err)
 	}
 	defer done()
+	taken, err := c.taken(s, objs)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	var neighbours []Neighbour
 	for _, o := range objs {
+		if taken[on(o)] {
+			continue
+		}
 		var err error
 		switch o := o.(type) {
 		case Address:
@@ -88,6 +95,24 @@ func (c *Conn) removeIn(namespace string, objs Set) error {
 		}
 	}
 	return errors.Join(append(errs, c.removeNeighbours(s, neighbours))...)
+}
+
+// taken returns the bridges of a set in whose place somebody else has a link:
+// what is on that is not ours.
+func (c *Conn) taken(s *space, objs Set) (map[string]bool, error) {
+	taken := map[string]bool{}
+	for _, o := range objs {
+		b, ok := o.(Bridge)
+		if !ok || b.Adopted {
+			continue
+		}
+		l, err := s.fast.link(b.Name)
+		if err != nil && !errors.Is(err, unix.ENODEV) {
+			return nil, fmt.Errorf("link: remove %s: %w", b, err)
+		}
+		taken[b.Name] = err == nil && !c.ourBridge(l)
+	}
+	return taken, nil
 }
 
 func (c *Conn) removeAddress(s *space, a Address) error {

@@ -51,6 +51,29 @@ func TestRemoveLeavesWhatIsAnothers(t *testing.T) {
 	}
 }
 
+// A bridge that somebody else made in the place of ours, while fairway was not
+// looking, is left alone with all that is on it.
+func TestBridgeTaken(t *testing.T) {
+	c := newConn(t)
+	run(t, "ip", "link", "add", "fwb1", "up", "type", "bridge")
+	run(t, "ip", "address", "add", "172.30.0.1/24", "dev", "fwb1")
+	run(t, "sysctl", "-qw", "net.ipv4.conf.fwb1.route_localnet=1")
+	before := run(t, "ip", "-d", "address", "show", "fwb1")
+	want := append(network(c), endpoint(c, 1)...)
+	repairs, err := c.Reconcile(t.Context(), want)
+	if !errors.Is(err, unix.EEXIST) || len(repairs) > 0 {
+		t.Errorf("reconciled %v, error %v; want nothing and EEXIST", repairs, err)
+	}
+	must(t, c.Remove(t.Context(), want))
+	must(t, c.Quiesce(t.Context()))
+	if after := run(t, "ip", "-d", "address", "show", "fwb1"); after != before {
+		t.Errorf("it is now\n%s\nwas\n%s", after, before)
+	}
+	if got := run(t, "sysctl", "-n", "net.ipv4.conf.fwb1.route_localnet"); got != "1\n" {
+		t.Errorf("route_localnet is %s", got)
+	}
+}
+
 // A link that is about to be removed is as good as gone, and can be made again
 // at once.
 func TestRemoveThenApply(t *testing.T) {
