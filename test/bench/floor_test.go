@@ -6,19 +6,24 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	bolt "go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
-// A floor is what durability costs on this disk without fairway.
+// A floor is what an attach's parts cost without fairway: durability on this
+// disk, and a pair of links in this kernel.
 type floor struct {
-	f   *os.File
-	db  *bolt.DB
-	n   int
-	key []byte
+	f      *os.File
+	db     *bolt.DB
+	n      int
+	key    []byte
+	links  *netlink.Handle
+	bridge int
 }
 
 const (
@@ -47,6 +52,7 @@ func newFloor(b *testing.B) *floor {
 	}
 	b.Cleanup(func() { f.Close(); db.Close() })
 	fl := &floor{f: f, db: db, key: []byte("endpoint")}
+	fl.openLinks(b)
 	err = db.Update(func(tx *bolt.Tx) error {
 		k, err := tx.CreateBucketIfNotExists(fl.key)
 		for i := 0; i < 1000 && err == nil; i++ {
@@ -58,6 +64,49 @@ func newFloor(b *testing.B) *floor {
 		b.Fatal(err)
 	}
 	return fl
+}
+
+// openLinks makes a bridge in a network namespace of its own.
+func (f *floor) openLinks(b *testing.B) {
+	made := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the namespace
+		var err error
+		if f.links, err = newNamespace(); err == nil {
+			attrs := netlink.NewLinkAttrs()
+			attrs.Name = "bridge"
+			err = f.links.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
+		}
+		if err == nil {
+			var l netlink.Link
+			if l, err = f.links.LinkByName("bridge"); err == nil {
+				f.bridge, err = l.Attrs().Index, f.links.LinkSetUp(l)
+			}
+		}
+		made <- err
+	}()
+	if err := <-made; err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(f.links.Close)
+}
+
+// link makes a veth pair of one queue with an end on the bridge, by one
+// message, and removes it.
+func (f *floor) link(b *testing.B) time.Duration {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MasterIndex, attrs.NumTxQueues, attrs.NumRxQueues = "outer", f.bridge, 1, 1
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "inner", PeerNumTxQueues: 1, PeerNumRxQueues: 1}
+	start := time.Now()
+	err := f.links.LinkAdd(veth)
+	took := time.Since(start)
+	if err == nil {
+		err = f.links.LinkDel(veth)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return took
 }
 
 // sync overwrites a page of a file and waits for the disk.
