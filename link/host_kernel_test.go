@@ -5,12 +5,15 @@ package link
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
 
@@ -169,20 +172,46 @@ func TestForwardingKeepsAdvertisedRoute(t *testing.T) {
 
 func TestLockNamespace(t *testing.T) {
 	newNamespace(t)
-	l, err := LockNamespace()
+	l, err := LockNamespace(silent())
 	must(t, err)
-	_, err = LockNamespace()
+	_, err = LockNamespace(silent())
 	if !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), "another fairway daemon") {
 		t.Errorf("second daemon: %v, want one line that says so", err)
 	}
 	path, _ := newSandbox(t)
 	inside(t, path, func() {
-		other, err := LockNamespace()
+		other, err := LockNamespace(silent())
 		must(t, err) // another namespace
 		must(t, other.Close())
 	})
 	must(t, l.Close())
-	l, err = LockNamespace()
+	l, err = LockNamespace(silent())
 	must(t, err)
 	must(t, l.Close())
+}
+
+// A user who takes the name keeps no daemon from starting.
+func TestLockNamespaceTaken(t *testing.T) {
+	newNamespace(t)
+	as := func(uid uintptr) { // of this thread only
+		t.Helper()
+		const same = ^uintptr(0)
+		if _, _, err := unix.RawSyscall(unix.SYS_SETRESUID, same, uid, same); err != 0 {
+			t.Fatal(err)
+		}
+	}
+	as(65534)
+	squatter, err := net.ListenUnix("unix", &net.UnixAddr{Name: lockName, Net: "unix"})
+	as(0)
+	must(t, err)
+	defer squatter.Close()
+	l, err := LockNamespace(silent())
+	must(t, err)
+	must(t, l.Close())
+}
+
+func silent() logrus.FieldLogger {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return l
 }

@@ -31,7 +31,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		}
 	}()
 	step := stepHook()
-	namespace, err := link.LockNamespace()
+	namespace, err := link.LockNamespace(log)
 	if err != nil {
 		return p, err
 	}
