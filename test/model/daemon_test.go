@@ -74,6 +74,9 @@ func (d *daemon) compose(disk *records, log logrus.FieldLogger, found store.Reco
 		Stale: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
 			return d.driver.Abandoned(ctx, space, subnet, ip)
 		},
+		Alive: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
+			return d.driver.Alive(ctx, space, subnet, ip)
+		},
 	}, found)
 	if err != nil {
 		return err

@@ -143,10 +143,10 @@ func (d *docker) requestPool(n *dnet, want string, is6 bool) bool {
 	}
 	p := &dpool{id: o.reply.PoolID, space: r.space, prefix: netip.MustParsePrefix(o.reply.Pool)}
 	n.pools = append(n.pools, p)
-	a := d.requestAddress(request{pool: p.id, gateway: true})
+	a := d.requestAddress(request{pool: p.id, gateway: true, holder: n.id})
 	p.gateway = a.Addr()
 	if a.IsValid() && n.shape.options["mtu"] != "" { // this shape's router is a container
-		a = d.requestAddress(request{pool: p.id, address: nth(p.prefix, 5)})
+		a = d.requestAddress(request{pool: p.id, address: nth(p.prefix, 5), holder: n.id})
 		p.aux = a.Addr()
 	}
 	return a.IsValid()
@@ -177,7 +177,7 @@ func (d *docker) releasePools(n *dnet) {
 		}
 		for _, a := range []netip.Addr{p.gateway, p.aux} {
 			if a.IsValid() {
-				d.call(request{method: "ReleaseAddress", pool: p.id, address: a})
+				d.call(request{method: "ReleaseAddress", pool: p.id, address: a, holder: n.id})
 			}
 		}
 		d.call(request{method: "ReleasePool", pool: p.id})
@@ -293,7 +293,7 @@ func (d *docker) createEndpoint(c *dcon, e *dep, host int) bool {
 		if p.id == "" {
 			a = d.ownAddress(p)
 		} else {
-			r := request{pool: p.id, mac: e.mac}
+			r := request{pool: p.id, mac: e.mac, holder: e.id}
 			if host > 0 {
 				r.address = nth(p.prefix, host)
 			}
@@ -356,7 +356,7 @@ func (d *docker) releaseAddresses(e *dep) {
 				delete(d.w.own, a.Addr())
 				d.w.mu.Unlock()
 			default:
-				d.call(request{method: "ReleaseAddress", pool: p.id, address: a.Addr()})
+				d.call(request{method: "ReleaseAddress", pool: p.id, address: a.Addr(), holder: e.id})
 			}
 		}
 	}

@@ -118,7 +118,7 @@ func (w *world) wantedLinks(s store.Records) (want, optional []string, err error
 			if e.Network != id {
 				continue
 			}
-			if e.Sandbox != "" && !w.m.kernel.sandboxes[e.Sandbox] {
+			if e.Sandbox != "" && !w.m.kernel.sandboxes[e.Sandbox] || n.Link == crowdedBridge && w.m.full {
 				maybe = append(maybe, v.Attachment(e)...)
 				for _, o := range v.Attachment(e)[1:] {
 					wanted = append(wanted, o) // neighbours stay

@@ -20,6 +20,7 @@ type model struct {
 	endpoints map[string]*fate[epFact]
 	pools     map[string]*fate[poolFact]
 	leases    map[lease]holding
+	holders   map[lease]string     // whom Docker requested it for
 	gateways  map[lease]bool       // requested as a gateway: they go with their pool only
 	weak      map[string][]*epFact // what a Leave has changed: it counts only if no crash follows
 	died      bool                 // since the last look
@@ -91,7 +92,7 @@ func newModel(mu *sync.Mutex) *model {
 	return &model{
 		mu:       mu,
 		networks: map[string]*fate[netFact]{}, endpoints: map[string]*fate[epFact]{},
-		pools: map[string]*fate[poolFact]{}, leases: map[lease]holding{}, weak: map[string][]*epFact{}, gateways: map[lease]bool{},
+		pools: map[string]*fate[poolFact]{}, leases: map[lease]holding{}, weak: map[string][]*epFact{}, gateways: map[lease]bool{}, holders: map[lease]string{},
 	}
 }
 
@@ -532,12 +533,12 @@ func (m *model) requestAddress(r request, o outcome, docker bool) (why string, e
 			return why, fmt.Errorf("address %q instead of %s in %s", o.reply.Address, r.address, subnet)
 		}
 		l := lease{p.space, subnet, got.Addr()}
-		if m.leases[l] == hard {
+		if m.leases[l] == hard && !m.abandoned(m.holders[l]) {
 			return why, fmt.Errorf("address %s is handed out twice", got)
 		}
 		m.leases[l], m.gateways[l] = soft, r.gateway
 		if docker {
-			m.leases[l] = hard
+			m.leases[l], m.holders[l] = hard, r.holder
 		}
 	}
 	return why, nil
@@ -609,6 +610,14 @@ func (m *model) relive() {
 	}
 }
 
+// abandoned reports whether an endpoint's sandbox has died: its address may be
+// given to another.
+func (m *model) abandoned(endpoint string) bool {
+	return slices.ContainsFunc(m.endpoints[endpoint].facts(), func(e *epFact) bool {
+		return e.sandbox != "" && !m.alive(e.sandbox)
+	})
+}
+
 // used reports whether a network or an endpoint may have the address.
 func (m *model) used(subnet netip.Prefix, ip netip.Addr) bool {
 	for _, f := range m.endpoints {
@@ -650,8 +659,15 @@ func (m *model) full(p *poolFact) bool {
 func (m *model) releaseAddress(r request, o outcome) {
 	for _, p := range m.pools[r.pool].facts() {
 		l := lease{p.space, netip.MustParsePrefix(p.subnet), r.address}
+		if h := m.holders[l]; h != r.holder && m.leases[l] == hard {
+			// Whom it was taken from gives it back: its new holder has it, at
+			// the latest when it has an endpoint.
+			if !m.endpoints[h].absent() && !m.abandoned(h) && !m.loose {
+				continue
+			}
+		}
 		m.leases[l] = soft
-		if o.ok() && !m.loose {
+		if o.ok() && !m.loose && !m.used(l.subnet, l.ip) { // else it goes with the endpoint
 			m.leases[l] = free
 		}
 	}

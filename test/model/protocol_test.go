@@ -20,6 +20,8 @@ type request struct {
 	v4, v6                     netip.Prefix
 	ports                      string // ProgramExternalConnectivity: "tcp/8080 udp/0"
 
+	holder string // IPAM: the endpoint or network that the address is for; not sent
+
 	pool, space, subPool, name, mac string
 	is6, gateway                    bool
 	address                         netip.Addr

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"fairway/driver"
 	"fairway/ipam"
 )
@@ -185,7 +187,9 @@ func (w *world) settle(repair bool) error {
 		return fmt.Errorf("quiesce: %w", err)
 	}
 	if repair {
-		if _, err := w.d.repair(); err != nil {
+		if _, err := w.d.repair(); errors.Is(err, unix.EXFULL) {
+			w.m.full = true
+		} else if err != nil {
 			return fmt.Errorf("repair: %w", err)
 		}
 	}
@@ -335,5 +339,3 @@ func maybe[T comparable](fates map[string]*fate[T], known map[string]bool) {
 		}
 	}
 }
-
-var errStop = errors.New("stop")
