@@ -16,10 +16,12 @@ type chance struct {
 // sequences draws lists of lines. A line means something whatever came before
 // it, so that any part of a list is a list, and shrinking is taking lines away.
 func sequences(longest int) *rapid.Generator[[]line] {
-	first := rapid.Custom(func(t *rapid.T) line { return line(network(t)) })
+	first := func(slot int) *rapid.Generator[line] {
+		return rapid.Custom(func(t *rapid.T) line { return line(fmt.Sprintf("network n%d %s", slot, shapeName(t))) })
+	}
 	rest := rapid.Custom(drawLine)
 	return rapid.Custom(func(t *rapid.T) []line {
-		lines := []line{first.Draw(t, "first")}
+		lines := []line{first(0).Draw(t, "first"), first(networkSlots-1).Draw(t, "second")}
 		return append(lines, rapid.SliceOfN(rest, 0, longest).Draw(t, "lines")...)
 	})
 }
@@ -72,9 +74,12 @@ func chances() []chance {
 func constant(s string) func(*rapid.T) string { return func(*rapid.T) string { return s } }
 
 func network(t *rapid.T) string {
+	return fmt.Sprintf("network n%d %s", rapid.IntRange(0, networkSlots-1).Draw(t, "network"), shapeName(t))
+}
+
+func shapeName(t *rapid.T) string {
 	names := shapeNames()
-	return fmt.Sprintf("network n%d %s", rapid.IntRange(0, networkSlots-1).Draw(t, "network"),
-		names[rapid.IntRange(0, len(names)-1).Draw(t, "shape")])
+	return names[rapid.IntRange(0, len(names)-1).Draw(t, "shape")]
 }
 
 // pair draws a container and a network of one engine.
@@ -143,7 +148,7 @@ func mishap(t *rapid.T, oneOf int) string {
 	}
 	kinds := []faultKind{dieBefore, dieAfter, failOnce, failDisk}
 	k := kinds[rapid.IntRange(0, len(kinds)-1).Draw(t, "what")]
-	out := fmt.Sprintf(" !%s %d", k, rapid.IntRange(1, 24).Draw(t, "step"))
+	out := fmt.Sprintf(" !%s %d", k, rapid.IntRange(1, 16).Draw(t, "step"))
 	if (k == dieBefore || k == dieAfter) && rapid.IntRange(0, 2).Draw(t, "twice") == 2 {
 		out += fmt.Sprint(" !again ", rapid.IntRange(1, 12).Draw(t, "step"))
 	}

@@ -1,9 +1,12 @@
 package model
 
 import (
+	"flag"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -12,7 +15,7 @@ import (
 
 // play plays a sequence in a world of its own and says what was wrong. The
 // seed decides how long each side effect takes.
-func play(t *testing.T, seed uint64, lines []line) (err error) {
+func play(t *testing.T, seed uint64, lines []line, over func(*world)) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v\n%s", r, stacks())
@@ -21,6 +24,7 @@ func play(t *testing.T, seed uint64, lines []line) (err error) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(seed)
 		defer w.end()
+		defer over(w)
 		for i, l := range lines {
 			if e := w.step(l); e != nil {
 				err = fmt.Errorf("after line %d, %q: %w", i+1, l, e)
@@ -53,20 +57,51 @@ func TestSmoke(t *testing.T) {
 		stop c0
 		kill c1
 		rmnet n0
-	`))
+	`), func(*world) {})
 	if err != nil {
 		t.Error(err)
 	}
 }
 
-// levelOne is how many sequences are played, and of how many lines at most.
-const (
-	levelOne    = 10_000
-	longestLine = 30
-)
+// TestMain sets how many sequences each half of TestModel plays, unless the
+// command line does. A failure prints its seed and its lines, so that no file
+// is needed.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	for name, value := range map[string]string{"rapid.checks": "5000", "rapid.nofailfile": "true"} {
+		if !set[name] {
+			if err := flag.Set(name, value); err != nil {
+				panic(err)
+			}
+		}
+	}
+	os.Exit(m.Run())
+}
 
-// TestModel plays random sequences.
+// longest is the most lines that a sequence has.
+const longest = 30
+
+// TestModel plays random sequences: two times as many as -rapid.checks says.
 func TestModel(t *testing.T) {
+	var played, calls, deaths atomic.Int64
+	t.Run("halves", func(t *testing.T) {
+		for _, half := range []string{"one", "two"} {
+			t.Run(half, func(t *testing.T) {
+				t.Parallel()
+				playRandom(t, func(w *world) {
+					played.Add(1)
+					calls.Add(int64(len(w.history)))
+					deaths.Add(int64(w.lives - 1))
+				})
+			})
+		}
+	})
+	t.Logf("%d sequences, %d calls, %d deaths of the daemon", played.Load(), calls.Load(), deaths.Load())
+}
+
+func playRandom(t *testing.T, over func(*world)) {
 	var first, last string // failures, as found and as shrunk
 	defer func() {
 		if first != "" {
@@ -75,8 +110,8 @@ func TestModel(t *testing.T) {
 	}()
 	rapid.Check(t, func(rt *rapid.T) {
 		seed := rapid.Uint64Range(0, 1<<16).Draw(rt, "timing")
-		lines := sequences(longestLine).Draw(rt, "sequence")
-		if err := play(t, seed, lines); err != nil {
+		lines := sequences(longest).Draw(rt, "sequence")
+		if err := play(t, seed, lines, over); err != nil {
 			last = fmt.Sprintf("timing %d\n%s%v", seed, show(lines), err)
 			if first == "" {
 				first = last

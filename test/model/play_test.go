@@ -80,8 +80,8 @@ func (w words) slots() (container, network int) {
 
 // Which engine's the slots are.
 const (
-	networkSlots   = 4 // the last is the old engine's
-	containerSlots = 6 // the last two are
+	networkSlots   = 3 // the last is the old engine's
+	containerSlots = 5 // the last two are
 )
 
 func (w *world) engineOf(container, network int) *docker {
