@@ -25,6 +25,7 @@ type world struct {
 	sandboxes map[string]bool // paths of those that live
 	forgotten []nat.Endpoint
 
+	apply  func(link.Set)
 	begin  func([]store.Change) <-chan error
 	forget func(nat.Endpoint)
 }
@@ -65,6 +66,9 @@ func answer(err error) <-chan error {
 }
 
 func (w *world) Apply(_ context.Context, want link.Set) error {
+	if w.apply != nil {
+		w.apply(want)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, o := range want {

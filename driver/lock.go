@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -89,13 +90,30 @@ func (l *locks) one(ctx context.Context, s step) (held, error) {
 	return held{func() { k.sem.Release(s.weight); l.unuse(s.key) }}, nil
 }
 
+// Calls that come while everything waits for those under way wait as well: for
+// patience at most, and then everything lets them go first for a pause. So one
+// slow call doesn't hold up all others.
+const (
+	patience = 100 * time.Millisecond
+	pause    = time.Second
+)
+
 // everything locks the world alone.
 func (l *locks) everything(ctx context.Context) (held, error) {
 	l.init()
-	if err := l.world.Acquire(ctx, exclusive); err != nil {
-		return nil, err
+	for {
+		try, cancel := context.WithTimeout(ctx, patience)
+		err := l.world.Acquire(try, exclusive)
+		cancel()
+		if err == nil {
+			return held{func() { l.world.Release(exclusive) }}, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
 	}
-	return held{func() { l.world.Release(exclusive) }}, nil
 }
 
 func (l *locks) use(key string) *keyLock {

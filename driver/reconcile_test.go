@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"fairway/link"
 	"fairway/nat"
 	"fairway/store"
 )
@@ -28,6 +31,45 @@ func TestCloseDoesWhatIsLeft(t *testing.T) {
 		t.Errorf("forgotten: %v, want both endpoints", w.forgotten)
 	}
 }
+
+// A call that takes its time must not hold up those for others through a
+// reconcile that waits for it.
+func TestReconcileWaitsPolitely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		d := w.start(t, store.Records{})
+		must(t, d.CreateNetwork(t.Context(), network))
+		w.apply = func(want link.Set) {
+			if want[0].Key().Name == slow.name {
+				time.Sleep(slow.takes)
+			}
+		}
+		go func() {
+			n := network
+			n.ID, n.Options, n.Subnets = "slow", map[string]string{"com.docker.network.bridge.name": slow.name}, nil
+			_ = d.CreateNetwork(context.Background(), n)
+		}()
+		time.Sleep(time.Millisecond)
+		reconciled := make(chan error)
+		go func() {
+			_, err := d.Reconcile(context.Background())
+			reconciled <- err
+		}()
+		time.Sleep(time.Millisecond)
+		begin := time.Now()
+		_, err := d.CreateEndpoint(t.Context(), endpoint("a", "10.1.0.2/24"))
+		must(t, err)
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("a call waited %s for another network's", took)
+		}
+		must(t, <-reconciled)
+	})
+}
+
+var slow = struct { //nolint:gochecknoglobals // a constant
+	name  string
+	takes time.Duration
+}{"br-slow", 20 * time.Second}
 
 // A record that couldn't be written is not written later over a newer one.
 func TestOwedIsNotNewer(t *testing.T) {
