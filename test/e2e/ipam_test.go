@@ -103,7 +103,7 @@ func TestSharedSubnet(t *testing.T) {
 		if world.driver == "bridge" {
 			return // Docker's own refuses: one bridge, one network
 		}
-		h.Exec(t, "ip", "link", "add", "shared0", "type", "bridge")
+		h.Sh(t, "ip link add shared0 type bridge; ip link set shared0 up")
 		defer h.Exec(t, "ip", "link", "del", "shared0")
 		for name, r := range map[string]string{"n1": addr4("fairway", 64) + "/26", "n2": addr4("fairway", 128) + "/26"} {
 			network(t, h, "fairway", name, ours("--subnet", subnet4("fairway"), "--ip-range", r, "--gateway", addr4("fairway", 1),

@@ -18,6 +18,7 @@ type row struct {
 	noIPv4 bool
 	since  string // the first engine whose own bridge knows the option, or does it right
 	only   string // the first engine that can ask for it
+	before func(t *testing.T, h *lab.Host) (after func()) // what must be there; after the check it goes
 	check  func(t *testing.T, h *lab.Host, driver string)
 }
 
@@ -31,7 +32,10 @@ func TestBridgeOptions(t *testing.T) {
 					continue
 				}
 				t.Run(r.name+"/"+driver, func(t *testing.T) {
-					defer h.Clean(t)
+					defer tidy(t, h)
+					if r.before != nil {
+						defer r.before(t, h)()
+					}
 					r.make(t, h, driver)
 					r.check(t, h, driver)
 				})

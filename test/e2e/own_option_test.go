@@ -17,7 +17,7 @@ func TestFairwayOptions(t *testing.T) {
 		}
 		for _, o := range fairwayOptions() {
 			t.Run(o.name, func(t *testing.T) {
-				defer h.Clean(t)
+				defer tidy(t, h)
 				if o.before != nil {
 					defer o.before(t, h)()
 				}

@@ -33,6 +33,27 @@ func rows() []row {
 				}
 			},
 		}, {
+			name: "bridge.name of a bridge that is there", create: opt("bridge.name=theirs0"),
+			before: func(t *testing.T, h *lab.Host) func() {
+				h.Sh(t, "ip link add theirs0 type bridge; ip addr add 192.0.2.77/32 dev theirs0") // down, as made
+				return func() { h.Exec(t, "ip", "link", "del", "theirs0") }
+			},
+			check: func(t *testing.T, h *lab.Host, _ string) {
+				a := serve(t, h, "a1", "--network", "opt")
+				serve(t, h, "b1", "--network", "opt")
+				a.reaches(t, "tcp", "b1:80", "b1", "")
+				a.reaches(t, "tcp", lab.Outside+":7", "neighbour", h.IP)
+				h.Docker(t, "rm", "--force", "a1", "b1")
+				h.Docker(t, "network", "rm", "opt")
+				if out := h.Exec(t, "ip", "addr", "show", "theirs0"); !strings.Contains(out, "192.0.2.77") {
+					t.Errorf("theirs0 lost its address: %s", out)
+				}
+			},
+		}, {
+			name: "bridge.default_bridge=false", create: opt("bridge.default_bridge=false"), check: func(t *testing.T, h *lab.Host, _ string) {
+				serve(t, h, "a1", "--network", "opt").reaches(t, "tcp", lab.Outside+":7", "neighbour", h.IP)
+			},
+		}, {
 			name: "driver.mtu", create: opt("driver.mtu=1400"), check: func(t *testing.T, h *lab.Host, _ string) {
 				a := serve(t, h, "a1", "--network", "opt")
 				want(t, "MTU in the container", linkValue(t, a, "eth0", "mtu"), "1400")

@@ -10,10 +10,10 @@ import (
 	"fairway/test/e2e/lab"
 )
 
-// A shared host is used by one test at a time.
+// A shared host is used by one test at a time. A test that cannot leave it as
+// it was takes it along: the next one gets a new host.
 type shared struct {
 	mu   sync.Mutex
-	once sync.Once
 	host *lab.Host
 }
 
@@ -45,30 +45,60 @@ func borrow(t *testing.T, engine string) (*lab.Host, func()) {
 	}
 	world.mu.Unlock()
 	s.mu.Lock()
-	s.once.Do(func() {
-		h, err := newHost(lab.Config{Name: "shared", Engine: world.tools.Engine(engine)})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		s.host = h
-		drivers := []string{"bridge"}
-		if world.driver == "fairway" {
-			h.StartFairway(t)
-			drivers = append(drivers, "fairway")
-		}
-		h.StartEngine(t)
-		h.Baseline(t, drivers...)
-	})
 	if s.host == nil {
-		s.mu.Unlock()
-		t.Fatal("the shared host of engine " + engine + " did not start")
+		if err := s.start(t, engine); err != nil {
+			s.mu.Unlock()
+			t.Fatal(err)
+		}
 	}
 	return s.host, func() {
 		defer s.mu.Unlock()
-		s.host.Clean(t)
+		usable := s.host.Clean(t)
 		explain(t, s.host)
+		if !usable {
+			if err := s.close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
+}
+
+// tidy ends a part of a test on a shared host.
+func tidy(t *testing.T, h *lab.Host) {
+	t.Helper()
+	if !h.Clean(t) {
+		h.Accept(t)
+	}
+}
+
+func (s *shared) start(t *testing.T, engine string) (err error) {
+	t.Helper()
+	if s.host, err = newHost(lab.Config{Name: "shared", Engine: world.tools.Engine(engine)}); err != nil {
+		return err
+	}
+	ready := false
+	defer func() {
+		if !ready { // the test ends here: the next one starts anew
+			explain(t, s.host)
+			_ = s.close()
+			s.mu.Unlock()
+		}
+	}()
+	drivers := []string{"bridge"}
+	if world.driver == "fairway" {
+		s.host.StartFairway(t)
+		drivers = append(drivers, "fairway")
+	}
+	s.host.StartEngine(t)
+	s.host.Baseline(t, drivers...)
+	ready = true
+	return nil
+}
+
+func (s *shared) close() error {
+	h := s.host
+	s.host = nil
+	return errors.Join(h.Close(), h.LAN.Close())
 }
 
 // explain shows the ends of the daemons' logs when a test failed.
@@ -85,7 +115,7 @@ func closeShared() error {
 	var errs []error
 	for _, s := range world.hosts {
 		if s.host != nil {
-			errs = append(errs, s.host.Close(), s.host.LAN.Close())
+			errs = append(errs, s.close())
 		}
 	}
 	world.hosts = nil

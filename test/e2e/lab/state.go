@@ -44,40 +44,53 @@ func (h *Host) Baseline(t testing.TB, drivers ...string) {
 
 // Clean removes every container and network of the host's engines, and then
 // checks that nothing is left: every link, address, route, rule, process,
-// sandbox, connection and record is as it was at Baseline.
-func (h *Host) Clean(t testing.TB) {
+// sandbox, connection and record is as it was at Baseline. It reports whether
+// the host can be used by another test.
+func (h *Host) Clean(t testing.TB) (usable bool) {
 	t.Helper()
+	usable = true
 	for _, e := range h.engines {
 		if e.daemon == nil {
 			continue
 		}
 		if err := e.RemoveAll(); err != nil {
 			t.Error(err)
+			usable = false
 		}
 	}
-	h.CheckBaseline(t)
+	return h.CheckBaseline(t) && usable
 }
 
 // CheckBaseline checks that the host is as it was at Baseline, or comes to be
-// so in a few seconds.
-func (h *Host) CheckBaseline(t testing.TB) {
+// so in a few seconds; it reports whether it is.
+func (h *Host) CheckBaseline(t testing.TB) bool {
 	t.Helper()
 	var diff string
 	for deadline := time.Now().Add(settleTime); ; time.Sleep(100 * time.Millisecond) {
 		now, err := h.state()
 		if err != nil {
 			t.Error(err)
-			return
+			return false
 		}
 		if diff = difference(h.before, now); diff == "" {
-			return
+			return true
 		}
 		if time.Now().After(deadline) {
 			break
 		}
 	}
 	t.Errorf("%s: left behind (+) or lost (-) %v after all was removed:\n%s", h.Name, settleTime, diff)
-	h.before, _ = h.state() // the next test answers for itself only
+	return false
+}
+
+// Accept takes the host as it is for its baseline, after a check that failed:
+// the next check is to answer for itself only.
+func (h *Host) Accept(t testing.TB) {
+	t.Helper()
+	var err error
+	if h.before, err = h.state(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Difference says in what the host differs from what it was at Baseline.
