@@ -60,6 +60,7 @@ func concurrent() []chance {
 	return []chance{
 		{8, run}, {3, stop("stop")}, {2, stop("kill")}, {2, disconnect}, {2, network}, {2, rmnet},
 		{1, repeat}, {1, raw}, {1, constant("repair")}, {1, constant("observe")}, {1, tamper},
+		{1, constant("sleep 2")},
 	}
 }
 
@@ -119,7 +120,7 @@ func rmnet(t *rapid.T) string {
 func repeat(t *rapid.T) string { return fmt.Sprint("repeat ", rapid.IntRange(0, 30).Draw(t, "back")) }
 
 func raw(t *rapid.T) string {
-	all := []string{"leave", "join", "elsewhere", "delete", "create", "publish", "revoke", "rmnet", "wrongnet"}
+	all := []string{"leave", "join", "elsewhere", "delete", "create", "publish", "revoke", "rmnet", "wrongnet", "steal"}
 	verb := all[rapid.IntRange(0, len(all)-1).Draw(t, "call")]
 	l := "raw " + verb + " " + pair(t)
 	if verb == "publish" {

@@ -131,7 +131,9 @@ func (w *world) step(l line) error {
 		}
 	}
 	died := first.fault.kind == dieBefore || first.fault.kind == dieAfter
-	return w.settle(w.model.excused || died || mishap)
+	// A disk that is full breaks nothing in the kernel.
+	broken := w.model.excused && (len(all) > 1 || first.fault.kind != failDisk)
+	return w.settle(broken || died || mishap)
 }
 
 // brokenBy reports whether something was changed that only Run mends.
@@ -349,6 +351,8 @@ func (w *world) raw(verb string, d *docker, c, n int, ports string) {
 		r.method = "RevokeExternalConnectivity"
 	case "rmnet":
 		r.method = "DeleteNetwork"
+	case "steal":
+		r.method, r.endpoint, r.mac = "CreateEndpoint", "thief", ""
 	case "wrongnet":
 		r.method, r.network = "DeleteEndpoint", "nosuchnetwork"
 	default:

@@ -1,0 +1,163 @@
+//go:build mutants
+
+package mutants
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A mutant is a bug: old is replaced by new in a file.
+type mutant struct {
+	name, file string
+	old, new   string
+}
+
+func mutants() []mutant {
+	return []mutant{
+		{
+			"missing commit", "driver/network.go",
+			"done := d.commit(changes...)\n\tvar err, commitErr error", "done := d.commit()\n\tvar err, commitErr error",
+		},
+		{
+			"reply before it is durable", "driver/sandbox.go",
+			"\tif err = errors.Join(<-done, err); err != nil", "\t_ = done\n\tif err = errors.Join(nil, err); err != nil",
+		},
+		{
+			"wrong order on others' bridges", "driver/network.go",
+			"\tif !n.Adopted {\n\t\tdone = d.commit(changes...)\n\t}\n\terr := work()\n\tif n.Adopted {",
+			"\tif n.Adopted {\n\t\tdone = d.commit(changes...)\n\t}\n\terr := work()\n\tif !n.Adopted {",
+		},
+		{
+			"leak on error", "driver/network.go",
+			"undoErr := undo(context.WithoutCancel(ctx)); undoErr != nil", "undoErr := error(nil); undoErr != nil",
+		},
+		{
+			"record not withdrawn", "driver/network.go",
+			"if <-d.commit(withdraw...) != nil {", "if false {",
+		},
+		{
+			"address not released", "ipam/free.go",
+			"return a.release(ctx, h.subnet, l)\n", "a.mu.Unlock()\n\treturn nil\n",
+		},
+		{
+			"forgotten idempotency", "driver/endpoint.go",
+			"\tif !ok || e.Network != networkID {\n\t\treturn nil\n\t}", "\tif !ok || e.Network != networkID {\n\t\treturn errors.New(\"no such endpoint\")\n\t}",
+		},
+		{
+			"neighbour not removed", "driver/endpoint.go",
+			"d.opts.Kernel.Remove(ctx, n.view.Attachment(e))", "d.opts.Kernel.Remove(ctx, n.view.Attachment(e)[:1])",
+		},
+		{
+			"port not released", "driver/endpoint.go",
+			"\td.opts.Ports.Release(e.ID)\n", "",
+		},
+		{
+			"orphan not removed", "driver/reconcile.go",
+			"repairs, linkErr := d.opts.Kernel.Reconcile(ctx, links)", "var repairs []link.Repair\n\tlinkErr := d.opts.Kernel.Apply(ctx, links)",
+		},
+		{
+			"rule not removed", "driver/publish.go",
+			"\terr = d.unpublish(ctx, n, gone)\n", "\td.opts.Ports.Release(gone.ID)\n",
+		},
+		{
+			"what is owed is lost with a commit that failed", "driver/owed.go",
+			"o.changes = append(owed, o.changes...)", "_ = owed",
+		},
+		{
+			"address of a living endpoint is given away", "driver/endpoint.go",
+			"if d.attached(ctx, n, old) {", "if false {",
+		},
+		{
+			"an address twice", "ipam/load.go",
+			"a.loadUse(records)", "_ = records",
+		},
+		{
+			"reply repeats what was given", "plugin/network_call.go",
+			"if given.MacAddress == \"\" {", "if true {",
+		},
+	}
+}
+
+// TestMutants runs the model test with each of the bugs. It must fail, and not
+// for want of compiling.
+func TestMutants(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range mutants() {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			start := time.Now()
+			out, err := run(t, root, plant(t, root, m))
+			switch {
+			case err == nil:
+				t.Errorf("not caught:\n%s", out)
+			case !bytes.Contains(out, []byte("--- FAIL")):
+				t.Errorf("did not run:\n%s", out)
+			default:
+				t.Logf("caught after %s: %s", time.Since(start).Round(time.Second/10), last(out))
+			}
+		})
+	}
+}
+
+// plant returns an overlay for the go command in which m's file has the bug.
+func plant(t *testing.T, root string, m mutant) string {
+	path := filepath.Join(root, m.file)
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(source), m.old); n != 1 {
+		t.Fatalf("%s has %d times\n%s", m.file, n, m.old)
+	}
+	dir := t.TempDir()
+	changed := filepath.Join(dir, filepath.Base(m.file))
+	if err := os.WriteFile(changed, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(map[string]map[string]string{"Replace": {path: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlay, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return overlay
+}
+
+// run plays fewer sequences than the model test does by itself, and a failure
+// isn't shrunk for long.
+func run(t *testing.T, root, overlay string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-timeout", "2m", "./test/model",
+		"-rapid.checks", "1000", "-rapid.shrinktime", "1s")
+	cmd.Dir = root
+	return cmd.CombinedOutput()
+}
+
+// last is the line that says what was found in the end.
+func last(out []byte) string {
+	lines := strings.Split(string(out), "\n")
+	for i, l := range lines {
+		if strings.Contains(l, "shrunk to") {
+			for _, l := range lines[i:] {
+				if strings.Contains(l, "after ") {
+					return strings.TrimSpace(l)
+				}
+			}
+		}
+	}
+	return "a case or the exhaustive test"
+}
