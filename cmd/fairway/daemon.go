@@ -27,8 +27,6 @@ type parts struct {
 	// tasks run beside the servers from when the restore is done until their
 	// context ends. One that fails stops the daemon.
 	tasks []task
-	// status sums up in one line what is running, for systemctl status; may be nil.
-	status func() string
 	// close frees what compose opened, last.
 	close func() error
 }
@@ -99,18 +97,11 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 		}
 		close(ready)
 		d.log.WithField("version", d.build.Version).Info("ready")
-		notify(d.log, sd.SdNotifyReady+"\nSTATUS="+d.status(p))
+		notify(d.log, sd.SdNotifyReady+"\nSTATUS=fairway "+d.build.Version)
 		for _, t := range p.tasks {
 			start(t)
 		}
 		return nil
 	}})
 	return g.Wait()
-}
-
-func (d *daemon) status(p parts) string {
-	if p.status == nil {
-		return "fairway " + d.build.Version
-	}
-	return fmt.Sprintf("fairway %s: %s", d.build.Version, p.status())
 }

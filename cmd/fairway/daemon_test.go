@@ -83,7 +83,6 @@ func testDaemon(t *testing.T, dir string, change func(*parts)) *daemon {
 			p := parts{
 				networks: deaf{}, addresses: deaf{}, records: noRecords{},
 				restore: func(context.Context) error { return nil },
-				status:  func() string { return "2 networks" },
 			}
 			if change != nil {
 				change(&p)
@@ -211,7 +210,7 @@ func TestDaemon(t *testing.T) {
 	if reply := <-left; reply != "{}" {
 		t.Errorf("Leave: %s", reply)
 	}
-	if state := <-states; state != "READY=1\nSTATUS=fairway 1.0.0: 2 networks" {
+	if state := <-states; state != "READY=1\nSTATUS=fairway 1.0.0" {
 		t.Errorf("told systemd %q", state)
 	}
 	if _, err := client.Networks(t.Context()); err != nil {
