@@ -66,6 +66,13 @@ func (m *machine) arm(f fault) {
 	m.steps, m.fault = nil, f
 }
 
+// taken returns how many steps were taken since the last arm.
+func (m *machine) taken() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.steps)
+}
+
 // A process is one life of the daemon on a machine.
 type process struct {
 	*machine

@@ -123,6 +123,7 @@ func (w *world) step(l line) error {
 	}
 	wg.Wait()
 	w.trouble = trouble{}
+	w.took = w.m.taken()
 	mishap := brokenBy(all)
 	for _, d := range w.dockers {
 		if d.gone {

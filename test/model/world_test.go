@@ -39,6 +39,7 @@ type world struct {
 	d        *daemon
 	again    fault // strikes in the next recovery
 	recovery int   // steps of the last recovery
+	took     int   // steps of the last line, or of the recovery from it
 	lives    int
 
 	trouble trouble
@@ -173,7 +174,7 @@ func (w *world) revive() {
 		w.mu.Lock()
 		w.d = fresh
 		w.lives++
-		w.recovery = len(w.m.steps)
+		w.recovery = w.m.taken()
 		w.mu.Unlock()
 	}
 }

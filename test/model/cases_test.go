@@ -1,0 +1,102 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// A found is a sequence that once failed, shrunk, and what was wrong. A fault
+// at step * happens at each of the first steps in turn, since their numbers
+// change with the code.
+type found struct {
+	wrong string
+	lines string
+}
+
+func cases() []found {
+	return []found{
+		{
+			"on a bridge of the host's a crash before the commit left an address and a sysctl that nothing knew",
+			`network n0 adopted !died *`,
+		},
+		{
+			"likewise a neighbour, when the record of its endpoint was removed first",
+			`network n0 adopted
+			run c0 n0
+			stop c0 !die *`,
+		},
+		{
+			"a crash, or a failing iptables, after forwarding was turned on left the host open for good",
+			`network n0 dual !die *`,
+		},
+		{
+			"likewise",
+			`network n0 plain !fail *`,
+		},
+		{
+			"a container that died gave its address to the next; its late release freed it under the next",
+			`network n0 plain
+			run c1 n0 tcp/8080
+			run c0 n0 ip=2 || kill c1
+			run c2 n0 ip=2
+			run c2 n0`,
+		},
+		{
+			"an old release, repeated, freed the address of a living endpoint",
+			`network n0 plain
+			run c0 n0 ip=2
+			stop c0
+			run c1 n0 ip=2
+			repeat 3
+			repeat 4
+			run c2 n0 ip=2`,
+		},
+		{
+			"Quiesce did not wait for a name on its way to the store, which failed",
+			`network n0 plain
+			observe || sleep 2 !full 1`,
+		},
+		{
+			"a Join whose kernel work failed was on record",
+			`network n0 plain
+			run c0 n0
+			raw leave c0 n0
+			tamper port c0 n0 || raw elsewhere c0 n0 !fail *`,
+		},
+		{
+			"a pool whose request failed and was then found on the disk: no promise is broken",
+			`network n0 plain
+			network n1 plain !full *
+			crash`,
+		},
+		{
+			"a network on record twice while its removal was cut short kept its gateway in use",
+			`network n0 plain
+			network n1 plain !cut 1
+			network n1 dual
+			rmnet n1 !die *`,
+		},
+	}
+}
+
+// tries is how many steps * stands for.
+const tries = 16
+
+// TestCases plays what once failed.
+func TestCases(t *testing.T) {
+	for i, c := range cases() {
+		n := 1
+		if strings.Contains(c.lines, "*") {
+			n = tries
+		}
+		for k := 1; k <= n; k++ {
+			lines := linesOf(strings.ReplaceAll(c.lines, "*", fmt.Sprint(k)))
+			for _, timing := range []uint64{0, 1} {
+				if err := play(t, timing, lines, func(*world) {}); err != nil {
+					t.Errorf("case %d (%s), timing %d\n%s%v", i, c.wrong, timing, show(lines), err)
+				}
+			}
+		}
+	}
+}
