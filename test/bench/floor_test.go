@@ -91,8 +91,8 @@ func (f *floor) openLinks(b *testing.B) {
 	b.Cleanup(f.links.Close)
 }
 
-// link makes a veth pair of one queue with an end on the bridge, by one
-// message, and removes it.
+// link makes a veth pair of one queue with an end on the bridge, as the netlink
+// library does it (make, look up, put on the bridge), and removes it.
 func (f *floor) link(b *testing.B) time.Duration {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MasterIndex, attrs.NumTxQueues, attrs.NumRxQueues = "outer", f.bridge, 1, 1
