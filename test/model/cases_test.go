@@ -62,7 +62,7 @@ func cases() []found {
 			`network n0 plain
 			run c0 n0
 			raw leave c0 n0
-			tamper port c0 n0 || raw elsewhere c0 n0 !fail *`,
+			raw elsewhere c0 n0 !fail * || tamper port c0 n0`,
 		},
 		{
 			"a pool whose request failed and was then found on the disk: no promise is broken",

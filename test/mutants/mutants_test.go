@@ -80,6 +80,27 @@ func mutants() []mutant {
 			"a.loadUse(records)", "_ = records",
 		},
 		{
+			"forwarding before its guard", "driver/network.go",
+			"\t\tif err == nil && !on {\n\t\t\terr = d.opts.Firewall.GuardForward(ctx, family.v6)\n\t\t}\n\t\tif err == nil && !on {\n\t\t\t_, err = d.opts.Kernel.EnableForwarding(ctx, family.v6)\n\t\t}",
+			"\t\tif err == nil && !on {\n\t\t\t_, err = d.opts.Kernel.EnableForwarding(ctx, family.v6)\n\t\t}\n\t\tif err == nil && !on {\n\t\t\terr = d.opts.Firewall.GuardForward(ctx, family.v6)\n\t\t}",
+		},
+		{
+			"late release", "ipam/free.go",
+			"if a.isAlive(ctx, pool, ip) {", "if false && a.isAlive(ctx, pool, ip) {",
+		},
+		{
+			"Quiesce doesn't wait", "driver/owed.go",
+			"case flying:", "case false:\n\t\t\t_ = flying",
+		},
+		{
+			"failed Join on record", "driver/sandbox.go",
+			"\t\td.owe(store.PutEndpoint(before))\n", "\t\t_ = before\n",
+		},
+		{
+			"no repair at start", "driver/reconcile.go",
+			"repaired, err := d.Reconcile(ctx)", "repaired, err := 0, error(nil)",
+		},
+		{
 			"reply repeats what was given", "plugin/network_call.go",
 			"if given.MacAddress == \"\" {", "if true {",
 		},
