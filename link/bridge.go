@@ -13,8 +13,7 @@ import (
 // bridge makes a bridge, or sees to the one that is there.
 func (a *attempt) bridge(ctx context.Context, s *space, b Bridge) error {
 	if b.Adopted {
-		_, err := s.index(b.Name)
-		return err
+		return a.adopt(s, b)
 	}
 	if err := a.Conn.queue.settle(ctx, b.Namespace, b.Name); err != nil {
 		return err
@@ -32,6 +31,18 @@ func (a *attempt) bridge(ctx context.Context, s *space, b Bridge) error {
 		return err
 	}
 	a.later(b, setLink(0, b.Name, linkChange{alias: alias(b.Alias), mtu: b.MTU, up: true}), nil)
+	return nil
+}
+
+// adopt sees that somebody else's bridge is there, and sets it up if it is down,
+// as Docker's driver does: once, when a network begins to use it.
+func (a *attempt) adopt(s *space, b Bridge) error {
+	have, err := s.fast.link(b.Name)
+	if err != nil || have.up {
+		return err
+	}
+	a.opts.Step("link.apply bridge")
+	a.later(b, setLink(0, b.Name, linkChange{up: true}), nil)
 	return nil
 }
 

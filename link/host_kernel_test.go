@@ -17,6 +17,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// An adopted bridge that is down is set up for its network, once.
+func TestAdoptedBridgeUp(t *testing.T) {
+	c := newConn(t)
+	b := testBridge(c)
+	b.Name, b.Adopted = "br0", true
+	run(t, "ip", "link", "add", "br0", "type", "bridge")
+	must(t, c.Apply(t.Context(), Set{b}))
+	if info, err := c.Link(t.Context(), "", "br0"); err != nil || !info.Up {
+		t.Errorf("%+v, %v: want it up", info, err)
+	}
+	run(t, "ip", "link", "set", "br0", "down")
+	if repairs, err := c.Reconcile(t.Context(), Set{b}); err != nil || len(repairs) > 0 {
+		t.Errorf("repairs %v, %v; want none", repairs, err)
+	}
+	if info, err := c.Link(t.Context(), "", "br0"); err != nil || info.Up {
+		t.Errorf("%+v, %v: its owner's wish counts", info, err)
+	}
+}
+
 func TestAdoptedBridge(t *testing.T) {
 	c := newConn(t)
 	b := testBridge(c)

@@ -36,7 +36,8 @@ type Bridge struct {
 	MTU       int              // bytes
 	IPv6      bool             // false: disable_ipv6 before it is up
 	// Adopted: the bridge is somebody else's. It must be there
-	// (unix.ENODEV otherwise), is not configured and never removed.
+	// (unix.ENODEV otherwise), is set up if it is down when it is applied, not
+	// configured otherwise, and never removed.
 	Adopted bool
 }
 
