@@ -61,7 +61,8 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	var d *driver.Driver
 	var watcher *engine.Watcher
 	pools, err := ipam.New(ipam.Options{
-		Store: records, HostSubnets: kernel.Subnets, Pools: c.pools(), Instance: records.Instance(), Log: log,
+		Store: records, Pools: c.pools(), Instance: records.Instance(), Log: log,
+		HostSubnets: func(ctx context.Context) ([]netip.Prefix, error) { return takenSubnets(ctx, kernel, d) },
 		Stale: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
 			return d.Abandoned(ctx, space, subnet, ip)
 		},
@@ -100,6 +101,20 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		},
 		close: open.Close,
 	}, nil
+}
+
+// takenSubnets returns the subnets that automatic pools keep clear of: those of
+// the host's routes, and those of fairway's networks, whoever their IPAM is.
+func takenSubnets(ctx context.Context, kernel *link.Conn, d *driver.Driver) ([]netip.Prefix, error) {
+	taken, err := kernel.Subnets(ctx)
+	for _, n := range d.Networks() {
+		for _, s := range n.Subnets {
+			if s.Prefix.Bits() > 0 {
+				taken = append(taken, s.Prefix)
+			}
+		}
+	}
+	return taken, err
 }
 
 // pools returns the default address pools in ipam's form; nil for its own.

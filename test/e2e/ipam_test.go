@@ -65,6 +65,20 @@ func TestDefaultPools(t *testing.T) {
 	})
 }
 
+// TestPreferredSize asks for a subnet of a size beside a network whose subnet
+// is Docker's choice, which fairway's IPAM knows only as a network's.
+func TestPreferredSize(t *testing.T) {
+	on(t, []string{newest}, func(t *testing.T, h *lab.Host) {
+		network(t, h, world.driver, "n1")
+		network(t, h, world.driver, "n2", ours("--subnet", "0.0.0.0/26")...)
+		a := serve(t, h, "a1", "--network", "n2")
+		a.reaches(t, "tcp", lab.Outside+":7", "neighbour", h.IP)
+		if out, err := a.try("ip", "-4", "addr", "show", "dev", "eth0"); err != nil || !strings.Contains(out, "/26") {
+			t.Errorf("eth0 has %q, %v, want an address of a /26", out, err)
+		}
+	})
+}
+
 // TestRestartInSmallPool restarts a container twenty times where its address
 // is the only one that is ever free: the delay of reuse must not refuse it.
 func TestRestartInSmallPool(t *testing.T) {
