@@ -58,7 +58,12 @@ func TestBridgeTaken(t *testing.T) {
 	run(t, "ip", "link", "add", "fwb1", "up", "type", "bridge")
 	run(t, "ip", "address", "add", "172.30.0.1/24", "dev", "fwb1")
 	run(t, "sysctl", "-qw", "net.ipv4.conf.fwb1.route_localnet=1")
-	before := run(t, "ip", "-d", "address", "show", "fwb1")
+	look := func() string {
+		info, err := c.Link(t.Context(), "", "fwb1")
+		must(t, err)
+		return fmt.Sprint(info.Kind, info.MTU, info.MAC, info.Alias, info.Up) + run(t, "ip", "-o", "-4", "address", "show", "fwb1")
+	}
+	before := look()
 	want := append(network(c), endpoint(c, 1)...)
 	repairs, err := c.Reconcile(t.Context(), want)
 	if !errors.Is(err, unix.EEXIST) || len(repairs) > 0 {
@@ -66,7 +71,7 @@ func TestBridgeTaken(t *testing.T) {
 	}
 	must(t, c.Remove(t.Context(), want))
 	must(t, c.Quiesce(t.Context()))
-	if after := run(t, "ip", "-d", "address", "show", "fwb1"); after != before {
+	if after := look(); after != before {
 		t.Errorf("it is now\n%s\nwas\n%s", after, before)
 	}
 	if got := run(t, "sysctl", "-n", "net.ipv4.conf.fwb1.route_localnet"); got != "1\n" {
