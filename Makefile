@@ -8,7 +8,7 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=GOFLAGS,GOPROXY,GOCA
 # Packages with tests of a tier, found by their build tag.
 with_tag = $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build $(1)$$' . | sed 's,^\./,./,')))
 
-.PHONY: help build test test-unit test-kernel test-e2e demo bench lint fuzz clean
+.PHONY: help build test test-unit test-mutants test-kernel test-e2e demo bench lint fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,10 +16,13 @@ help: ## print this list
 build: ## build bin/fairway, one static file
 	$(GO) build -trimpath -o bin/ ./cmd/fairway
 
-test: lint test-unit test-kernel test-e2e ## run all tests (root; 20 to 30 minutes)
+test: lint test-unit test-mutants test-kernel test-e2e ## run all tests (root; under 30 minutes)
 
 test-unit: ## run the tests that need no root (under 3 minutes)
 	$(GO) test ./...
+
+test-mutants: ## plant bugs, one at a time, and check that the model test catches each
+	$(GO) test -tags mutants -timeout 15m ./test/mutants
 
 test-kernel: packages ## run the tests against this kernel, in namespaces of their own (root)
 	$(SUDO) $(GO) test -tags kernel -timeout 15m $(call with_tag,kernel)
@@ -28,7 +31,7 @@ test-e2e: packages ## run the tests on real Docker Engines (root; makes their di
 	$(SUDO) $(GO) test -tags e2e -timeout 40m -parallel 4 ./test/e2e
 
 demo: packages ## show fairway at work on a host made of namespaces (root)
-	@$(SUDO) $(GO) run ./test/demo
+	@$(SUDO) $(GO) run -buildvcs=false ./test/demo
 
 bench: packages ## measure attach, detach and docker's commands beside the built-in bridge (root)
 	$(SUDO) $(GO) test -tags bench -run '^$$' -bench . -timeout 60m ./test/bench
@@ -39,6 +42,7 @@ lint: ## check the form of the code
 	$(GO) vet -tags kernel ./...
 	$(GO) vet -tags e2e ./...
 	$(GO) vet -tags bench ./...
+	$(GO) vet -tags mutants ./...
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \

@@ -98,7 +98,7 @@ func (t *Tools) prepareEngines(ctx context.Context, top string, names []string) 
 }
 
 func build(ctx context.Context, top, program, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+"/", program)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", dir+"/", program) // the tree may be another user's
 	cmd.Dir = top
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
