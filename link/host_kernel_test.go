@@ -3,6 +3,7 @@
 package link
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -48,15 +49,21 @@ func TestAdoptedBridge(t *testing.T) {
 	run(t, "ip", "link", "set", "br0", "up", "mtu", "1450")
 	run(t, "ip", "address", "add", "192.0.2.1/24", "dev", "br0")
 	run(t, "ip", "neigh", "add", "192.0.2.9", "lladdr", "02:00:00:00:99:99", "dev", "br0")
-	before := run(t, "ip", "-d", "-o", "link", "show", "br0")
+	before, err := c.Link(t.Context(), "", "br0")
+	must(t, err)
 	must(t, c.Apply(t.Context(), want))
 	if repairs, err := c.Reconcile(t.Context(), want); err != nil || len(repairs) > 0 {
 		t.Errorf("repairs %v, %v; want none", repairs, err)
 	}
 	must(t, c.Remove(t.Context(), want))
 	must(t, c.Quiesce(t.Context()))
-	if after := run(t, "ip", "-d", "-o", "link", "show", "br0"); after[:60] != before[:60] || !strings.Contains(after, "stp_state 1") {
-		t.Errorf("before %s\nafter %s", before, after)
+	after, err := c.Link(t.Context(), "", "br0")
+	must(t, err)
+	if after.MTU != before.MTU || !bytes.Equal(after.MAC, before.MAC) || after.Alias != before.Alias || !after.Up {
+		t.Errorf("before %+v\nafter %+v", before, after)
+	}
+	if out := run(t, "ip", "-d", "-o", "link", "show", "br0"); !strings.Contains(out, "stp_state 1") {
+		t.Errorf("spanning tree was switched off: %s", out)
 	}
 	if got := run(t, "ip", "-o", "address", "show", "dev", "br0", "scope", "global"); strings.Contains(got, "172.30.0.1") || !strings.Contains(got, "192.0.2.1/24") {
 		t.Errorf("addresses of the host's bridge: %s", got)
