@@ -121,11 +121,11 @@ func (d *daemon) quiesce() error {
 }
 
 // repair is what Run does from time to time, at once.
-func (d *daemon) repair() (repaired int, err error) {
+func (d *daemon) repair() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	repaired, err = d.driver.Reconcile(ctx)
-	return repaired, errors.Join(err, d.quiesce())
+	_, err := d.driver.Reconcile(ctx)
+	return errors.Join(err, d.quiesce())
 }
 
 // ofEngine is the driver as one engine sees it, which the socket's peer tells.

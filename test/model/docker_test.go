@@ -227,9 +227,9 @@ func (d *docker) run(slot, network int, ports string, host int) {
 	}
 	d.w.mu.Unlock()
 	if isNew {
-		c.sandbox = "/var/run/docker/netns/" + d.newID("c", slot)
+		c.sandbox = d.w.g.sandbox(d.newID("c", slot))
 		if !d.old {
-			d.w.makeSandbox(c.sandbox)
+			d.w.g.makeSandbox(c.sandbox)
 		}
 	}
 	if !slices.ContainsFunc(c.eps, func(e *dep) bool { return e.net == n }) {
@@ -241,7 +241,7 @@ func (d *docker) run(slot, network int, ports string, host int) {
 }
 
 func (d *docker) forget(c *dcon) {
-	d.w.killSandbox(c.sandbox)
+	d.w.g.killSandbox(c.sandbox)
 	d.w.mu.Lock()
 	defer d.w.mu.Unlock()
 	if d.containers[c.slot] == c {
@@ -260,7 +260,7 @@ func (d *docker) attach(c *dcon, n *dnet, host int) {
 	if ok {
 		e.src, e.prefix = o.reply.InterfaceName.SrcName, o.reply.InterfaceName.DstPrefix
 		if !d.old {
-			ok = d.w.moveIn(c.sandbox, e)
+			ok = d.w.g.moveIn(c.sandbox, e)
 		}
 	}
 	if ok && c.gateway == nil && (o.reply.Gateway != "" || o.reply.GatewayIPv6 != "") {
@@ -270,8 +270,8 @@ func (d *docker) attach(c *dcon, n *dnet, host int) {
 		}
 	}
 	if ok && d.old {
-		d.w.makeSandbox(c.sandbox)
-		ok = d.w.moveIn(c.sandbox, e)
+		d.w.g.makeSandbox(c.sandbox)
+		ok = d.w.g.moveIn(c.sandbox, e)
 	}
 	if !ok {
 		d.detach(c, e)
@@ -372,7 +372,7 @@ func (d *docker) detach(c *dcon, e *dep) {
 	}
 	d.call(request{method: "Leave", network: e.net.id, endpoint: e.id})
 	if !d.gone {
-		d.w.moveOut(c.sandbox, e)
+		d.w.g.moveOut(c.sandbox, e)
 	}
 	d.call(request{method: "DeleteEndpoint", network: e.net.id, endpoint: e.id})
 	d.releaseAddresses(e)
@@ -412,7 +412,7 @@ func (d *docker) stop(slot int, killed bool) {
 		return
 	}
 	if killed {
-		d.w.killSandbox(c.sandbox)
+		d.w.g.killSandbox(c.sandbox)
 	}
 	for _, e := range slices.Clone(c.eps) {
 		d.detach(c, e)
@@ -428,7 +428,7 @@ func (d *docker) crash() {
 	d.containers = map[int]*dcon{}
 	d.w.mu.Unlock()
 	for _, c := range containers {
-		d.w.killSandbox(c.sandbox)
+		d.w.g.killSandbox(c.sandbox)
 	}
 	d.w.model.orphan(d.w.dockers)
 }

@@ -17,9 +17,10 @@ import (
 
 // check says which invariant (TESTING.md, part 2) doesn't hold.
 func (w *world) check() error {
-	w.m.mu.Lock()
-	records := w.m.disk.records()
-	w.m.mu.Unlock()
+	records, err := w.g.records()
+	if err != nil {
+		return err
+	}
 	for _, check := range []func(store.Records) error{
 		w.model.check, w.checkMemory, w.checkKernel, w.checkFirewall, w.checkAddresses, w.checkForeign, w.checkPorts,
 	} {
@@ -32,15 +33,19 @@ func (w *world) check() error {
 
 // checkMemory: what the daemon goes by is what is on record (I1).
 func (w *world) checkMemory(s store.Records) error {
+	networks, all, ok := w.g.memory()
+	if !ok {
+		return nil
+	}
 	inMemory := map[string]store.Network{}
-	for _, n := range w.d.driver.Networks() {
+	for _, n := range networks {
 		inMemory[n.ID] = n
 	}
 	if err := same("I1: network", inMemory, s.Networks); err != nil {
 		return err
 	}
 	endpoints := map[string]store.Endpoint{}
-	for _, e := range w.d.driver.Endpoints() {
+	for _, e := range all {
 		endpoints[e.ID] = e
 	}
 	return same("I1: endpoint", endpoints, s.Endpoints)
@@ -67,39 +72,30 @@ func same[T any](what string, memory, disk map[string]T) error {
 // checkKernel: the kernel has what the records say and nothing else of ours
 // (I2, I3, I4, I6).
 func (w *world) checkKernel(s store.Records) error {
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
 	want, optional, err := w.wantedLinks(s)
 	if err != nil {
 		return err
 	}
-	have := w.m.kernel.dump((*klink).ours)
-	for _, l := range [][2]string{{foreignBridge, ""}, {crowdedBridge, ""}} {
-		for _, line := range w.m.kernel.dump(func(x *klink) bool { return x.ns == "" && x.name == l[0] }) {
-			if !strings.HasPrefix(line, "bridge") {
-				have = append(have, line)
-			}
-		}
-	}
+	have, _ := w.g.lines()
 	for _, line := range have {
-		i := slices.Index(want, line)
-		if i < 0 && w.m.litter && (strings.Contains(line, foreignBridge) || strings.Contains(line, crowdedBridge)) {
-			continue
-		}
-		if i < 0 && !slices.Contains(optional, line) {
+		if i := slices.Index(want, line); i >= 0 {
+			want = slices.Delete(want, i, i+1)
+		} else if !slices.Contains(optional, line) && !(w.g.litter() && onOthers(line)) {
 			return fmt.Errorf("I2: the kernel has\n\t%s\nwhich no record says; want\n\t%s", line, strings.Join(append(want, optional...), "\n\t"))
 		}
-		if i >= 0 {
-			want = slices.Delete(want, i, i+1)
-		}
 	}
-	want = slices.DeleteFunc(want, func(line string) bool {
-		return w.m.litter && strings.HasPrefix(line, "sysctl") && (strings.Contains(line, foreignBridge) || strings.Contains(line, crowdedBridge))
-	})
+	want = slices.DeleteFunc(want, func(line string) bool { return w.g.litter() && onOthers(line) })
 	if len(want) > 0 {
 		return fmt.Errorf("I2: the kernel lacks\n\t%s\nof what the records say; it has\n\t%s", strings.Join(want, "\n\t"), strings.Join(have, "\n\t"))
 	}
 	return nil
+}
+
+// onOthers reports whether a line is of something that isn't a link on a bridge
+// of others: nothing marks it as ours.
+func onOthers(line string) bool {
+	unmarked := strings.HasPrefix(line, "sysctl") || strings.HasPrefix(line, "neighbour")
+	return unmarked && (strings.Contains(line, foreignBridge) || strings.Contains(line, crowdedBridge))
 }
 
 // wantedLinks returns the dump of a kernel that has what the records say.
@@ -118,7 +114,7 @@ func (w *world) wantedLinks(s store.Records) (want, optional []string, err error
 			if e.Network != id {
 				continue
 			}
-			if e.Sandbox != "" && !w.m.kernel.sandboxes[e.Sandbox] || n.Link == crowdedBridge && w.m.full {
+			if e.Sandbox != "" && !w.g.alive(e.Sandbox) || n.Link == crowdedBridge && w.g.full() {
 				maybe = append(maybe, v.Attachment(e)...)
 				for _, o := range v.Attachment(e)[1:] {
 					wanted = append(wanted, o) // neighbours stay
@@ -127,9 +123,6 @@ func (w *world) wantedLinks(s store.Records) (want, optional []string, err error
 			}
 			wanted = append(wanted, v.Attachment(e)...)
 		}
-	}
-	for _, name := range []string{foreignBridge, crowdedBridge} {
-		wanted = append(wanted, link.Bridge{Name: name, Adopted: true})
 	}
 	return w.render(wanted), w.render(maybe), nil
 }
@@ -146,7 +139,7 @@ func (w *world) render(set link.Set) (out []string) {
 	for _, o := range set {
 		switch o := o.(type) {
 		case link.Bridge:
-			if path := "net/ipv4/conf/" + o.Name + "/route_localnet"; sysctls[path] == "" {
+			if path := localnet(o.Name); sysctls[path] == "" && !o.Adopted {
 				sysctls[path] = "0"
 			}
 			if o.Adopted {
@@ -177,8 +170,8 @@ func (w *world) renderVeth(v link.Veth) []string {
 	outer := fmt.Sprintf("veth %s@host mtu=%d mac= up=true alias=%q master=%s isolated=%v learning=%v hairpin=%v fdb=%s",
 		v.Name, v.MTU, v.Alias, v.Master, v.Isolated, v.Learning, v.Hairpin, fdbOf(v))
 	inner := fmt.Sprintf("veth %s@host mtu=%d mac=%s up=false alias=%q", v.Peer, v.MTU, v.PeerMAC, v.Alias)
-	if l := w.m.kernel.host(v.Name); l != nil && l.peer.ns != "" {
-		inner = fmt.Sprintf("veth %s@%s mtu=%d mac=%s up=true alias=%q", l.peer.name, cmp.Or(v.Sandbox, l.peer.ns), v.MTU, v.PeerMAC, l.peer.alias)
+	if end, ok := w.g.inner(v.Name); ok && end.ns != "" {
+		inner = fmt.Sprintf("veth %s@%s mtu=%d mac=%s up=true alias=%q", end.name, cmp.Or(v.Sandbox, end.ns), v.MTU, v.PeerMAC, end.alias)
 		for _, a := range slices.SortedFunc(slices.Values(v.Inside.Addresses), netip.Prefix.Compare) {
 			inner += " " + a.String()
 		}
@@ -201,19 +194,7 @@ func (w *world) checkFirewall(s store.Records) error {
 			}
 		}
 	}
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	for i, on := range w.m.kernel.forwarding {
-		if on && !w.m.rules.policy[i] {
-			return fmt.Errorf("I5: the host forwards %s for others' sake", family(i == 1))
-		}
-	}
-	for _, v6 := range []bool{false, true} {
-		if d := difference(w.m.rules.entries[index(v6)], render(want, v6)); len(d) > 0 {
-			return fmt.Errorf("I5: %s firewall: %s", family(v6), strings.Join(d, "; "))
-		}
-	}
-	return nil
+	return w.g.checkFirewall(want)
 }
 
 // checkAddresses: no address of a network is held twice, nor is a name (I7).
@@ -243,23 +224,8 @@ func (w *world) checkAddresses(s store.Records) error {
 	return nil
 }
 
-// foreignLinks returns what the kernel has that isn't ours, less what we put on
-// others' bridges.
-func (w *world) foreignLinks() []string {
-	lines := w.m.kernel.dump(func(l *klink) bool {
-		return l.ns == "" && !l.ours()
-	})
-	return slices.DeleteFunc(lines, func(line string) bool {
-		word := strings.Fields(line)
-		onBridge := strings.Contains(line, foreignBridge) || strings.Contains(line, crowdedBridge)
-		return onBridge && (word[0] == "neighbour" || word[0] == "sysctl")
-	})
-}
-
 // checkForeign: nothing of others has changed (I8).
 func (w *world) checkForeign(s store.Records) error {
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
 	want := slices.Clone(w.foreign)
 	for _, id := range slices.Sorted(maps.Keys(s.Networks)) {
 		v, err := bridge.New(instance, s.Networks[id])
@@ -275,7 +241,7 @@ func (w *world) checkForeign(s store.Records) error {
 			}
 		}
 	}
-	if have := w.foreignLinks(); !slices.Equal(have, want) && !w.m.litter {
+	if _, have := w.g.lines(); !slices.Equal(have, want) && !w.g.litter() {
 		return fmt.Errorf("I8: of others there is\n\t%s\nwant\n\t%s", strings.Join(have, "\n\t"), strings.Join(want, "\n\t"))
 	}
 	return nil
@@ -292,29 +258,26 @@ func addAddress(line string, p netip.Prefix) string {
 
 // checkPorts: each published port has one owner, who holds it (I9).
 func (w *world) checkPorts(s store.Records) error {
-	var want []string
-	var keys []portKey
+	want := map[portKey]string{}
 	for id, e := range s.Endpoints {
 		for _, p := range e.Published {
 			if !p.HostIP.IsValid() {
 				continue
 			}
 			k := portKey{p.Proto, p.HostIP, p.HostPort}
-			if i := slices.IndexFunc(keys, k.overlaps); i >= 0 {
-				return fmt.Errorf("I9: port %s of %s is published twice", k, id)
+			for other := range want {
+				if other.overlaps(k) {
+					return fmt.Errorf("I9: port %s of %s is published twice", k, id)
+				}
 			}
-			keys = append(keys, k)
-			want = append(want, id+" "+k.String())
+			want[k] = id
 		}
 		if len(e.Requested) == 0 && len(e.Published) > 0 {
 			return fmt.Errorf("I9: %s publishes what nobody requested: %v", id, e.Published)
 		}
 	}
-	slices.Sort(want)
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	if have := w.d.table.held(); !slices.Equal(have, want) {
-		return fmt.Errorf("I9: ports held are\n\t%s\nwant\n\t%s", strings.Join(have, "\n\t"), strings.Join(want, "\n\t"))
-	}
-	return nil
+	return w.g.checkPorts(want)
 }
+
+// localnet is the path of a link's leave to route 127.0.0.0/8.
+func localnet(name string) string { return "net/ipv4/conf/" + name + "/route_localnet" }

@@ -29,7 +29,6 @@ type machine struct {
 	// litter: a removal has failed. On others' bridges nothing is marked, so
 	// what it left there stays.
 	litter bool
-	full   bool // an endpoint on record has found no port on the crowded bridge
 	fault  fault
 	seed   uint64
 	ticks  map[string]int // steps so far, by name

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -22,8 +23,9 @@ func play(t *testing.T, seed uint64, lines []line, over func(*world)) (err error
 		}
 	}()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(seed)
-		defer w.end()
+		w := newWorld(newMemory(seed))
+		defer time.Sleep(time.Minute) // until nothing moves any more
+		defer w.g.end()
 		defer over(w)
 		for i, l := range lines {
 			if e := w.step(l); e != nil {

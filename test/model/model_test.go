@@ -29,6 +29,7 @@ type model struct {
 	loose     bool                 // calls overlap: their order isn't known
 	excused   bool                 // a fault was planted: any call may be refused
 	alive     func(sandbox string) bool
+	engine    func(name string) string
 }
 
 // The facts of a record that a reply promises.
@@ -178,7 +179,7 @@ func (m *model) in(r request) *fate[epFact] {
 }
 
 func (m *model) createNetwork(r request, o outcome) (why string, err error) {
-	f, fact := fateOf(m.networks, r.network), &netFact{r.engine, netForm(r)}
+	f, fact := fateOf(m.networks, r.network), &netFact{m.engine(r.engine), netForm(r)}
 	for _, other := range f.facts() {
 		if other.form != fact.form {
 			why = "is there with other settings"
@@ -247,7 +248,7 @@ func prefixesIn(form string) (out []netip.Prefix) {
 
 func (m *model) createEndpoint(r request, o outcome) (why string, err error) {
 	f := fateOf(m.endpoints, r.endpoint)
-	fact := &epFact{engine: r.engine, network: r.network, mac: r.mac, v4: r.v4, v6: r.v6}
+	fact := &epFact{engine: m.engine(r.engine), network: r.network, mac: r.mac, v4: r.v4, v6: r.v6}
 	switch {
 	case m.networks[r.network].absent():
 		why = "no network"
@@ -469,7 +470,7 @@ func (m *model) requestPool(r request, o outcome) (why string, err error) {
 		if err != nil || want.IsValid() && got != want {
 			return why, fmt.Errorf("pool %q instead of %s", o.reply.Pool, r.pool)
 		}
-		fateOf(m.pools, o.reply.PoolID).become(&poolFact{r.engine, r.space, got.String(), r.subPool})
+		fateOf(m.pools, o.reply.PoolID).become(&poolFact{m.engine(r.engine), r.space, got.String(), r.subPool})
 	}
 	return why, nil
 }

@@ -2,13 +2,11 @@ package model
 
 import (
 	"fmt"
-	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"fairway/link"
 )
 
 // A line is one thing that happens. See doc.go.
@@ -107,7 +105,7 @@ func (w *world) step(l line) error {
 	w.model.excused = faulty || len(all) > 1
 	w.model.loose = len(all) > 1
 	w.calls, w.trouble, w.again = 0, first.trouble, first.again
-	w.m.arm(first.fault)
+	w.g.arm(first.fault)
 	var wg sync.WaitGroup
 	for i, one := range all {
 		if i == len(all)-1 {
@@ -123,7 +121,7 @@ func (w *world) step(l line) error {
 	}
 	wg.Wait()
 	w.trouble = trouble{}
-	w.took = w.m.taken()
+	w.took = w.g.taken()
 	mishap := brokenBy(all)
 	for _, d := range w.dockers {
 		if d.gone {
@@ -173,7 +171,8 @@ func (w *world) act(l words) {
 		w.dockers[l.args[0]].crash()
 	case "observe":
 		w.mayBeStale()
-		w.tell()
+		w.revive()
+		w.g.tell(w)
 	case "collect":
 		w.collect()
 	case "sleep":
@@ -181,11 +180,11 @@ func (w *world) act(l words) {
 		w.mayBeStale()
 		time.Sleep(time.Duration(seconds) * time.Second)
 	case "crash":
-		w.d.kill()
+		w.g.kill()
 	case "reboot":
 		w.reboot()
 	case "repair":
-		_, _ = w.d.repair()
+		_ = w.g.repair()
 	case "tamper":
 		w.tamper(l.args[0], c, n)
 	case "repeat":
@@ -216,10 +215,12 @@ func (w *world) collect() {
 	w.mayBeStale()
 	lives := w.lives
 	for range 3 {
-		w.tell()
+		w.revive()
+		w.g.tell(w)
 		time.Sleep(grace + time.Second)
 	}
-	w.tell()
+	w.revive()
+	w.g.tell(w)
 	w.revive()
 	if w.lives == lives && !w.model.excused { // else it may begin anew, or fail
 		w.model.reclaim(w.dockers)
@@ -228,71 +229,29 @@ func (w *world) collect() {
 
 // reboot is a new kernel with the same disk.
 func (w *world) reboot() {
-	w.d.kill()
-	w.m.mu.Lock()
-	old := w.m.kernel
-	w.m.kernel, w.m.rules = newKernel(), newRules()
-	for _, l := range old.sorted() {
-		if l.ns == "" && !l.ours() {
-			l.addresses = w.firstAddresses(l)
-			l.peer = nil
-			_ = w.m.kernel.add(l)
-		}
-	}
-	w.m.mu.Unlock()
+	w.g.kill()
+	w.g.reboot()
 	for _, d := range w.dockers {
 		d.crash()
 	}
 }
 
-// firstAddresses are those that a link of others has from its owner.
-func (w *world) firstAddresses(l *klink) (out []netip.Prefix) {
-	for _, line := range w.foreign {
-		if strings.HasPrefix(line, l.kind+" "+l.name+"@") {
-			for _, a := range l.addresses {
-				if strings.Contains(line, a.String()) {
-					out = append(out, a)
-				}
-			}
-		}
-	}
-	return out
-}
-
 // tamper changes the kernel behind the daemon's back.
 func (w *world) tamper(what string, c, n int) {
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	k := w.m.kernel
-	var bridge, port *klink
-	if r, ok := w.m.disk.durable.Networks[w.netID(n)]; ok {
-		bridge = k.host(r.Link)
+	s, err := w.g.records()
+	if err != nil {
+		return // the daemon is busy with it
 	}
-	for _, e := range w.m.disk.durable.Endpoints {
+	bridge, port := "", ""
+	if r, ok := s.Networks[w.netID(n)]; ok && !r.Adopted {
+		bridge = r.Link
+	}
+	for _, e := range s.Endpoints {
 		if c >= 0 && strings.HasPrefix(e.ID, fmt.Sprintf("%se%dx", w.engineOf(c, -1).name, c)) {
-			port = k.host(e.HostLink)
+			port = e.HostLink
 		}
 	}
-	switch {
-	case what == "flush":
-		w.m.rules.entries = newRules().entries
-	case what == "orphan":
-		_ = k.add(&klink{place: place{"", "fwvorphan"}, kind: "dummy", alias: link.Mark(instance, "nobody", "")})
-	case what == "bridge" && bridge != nil && bridge.ours():
-		k.remove(bridge)
-	case what == "down" && bridge != nil && bridge.ours():
-		bridge.up, bridge.mtu, bridge.addresses = false, 68, nil
-	case what == "localnet" && bridge != nil:
-		k.sysctls["net/ipv4/conf/"+bridge.name+"/route_localnet"] = "0"
-	case what == "port" && port != nil:
-		k.remove(port)
-	case what == "master" && port != nil:
-		port.master, port.fdb, port.isolated = "", "", false
-	case what == "mtu" && port != nil:
-		port.mtu = 576
-	case what == "neighbours":
-		clear(k.neighbours)
-	}
+	w.g.tamper(what, bridge, port)
 }
 
 func (w *world) netID(slot int) string {
@@ -376,14 +335,17 @@ func (w *world) finish() error {
 	if err := w.settle(true); err != nil {
 		return err
 	}
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	r := w.m.disk.durable
+	r, err := w.g.records()
+	if err != nil {
+		return err
+	}
 	// Addresses without a pool mean nothing and go along with later commits.
 	if len(r.Networks)+len(r.Endpoints)+len(r.Pools) > 0 {
 		return fmt.Errorf("left behind on record: %+v", r)
 	}
-	if left := w.m.kernel.dump((*klink).ours); len(left) > 0 {
+	left, _ := w.g.lines()
+	left = slices.DeleteFunc(left, func(line string) bool { return w.g.litter() && onOthers(line) })
+	if len(left) > 0 {
 		return fmt.Errorf("left behind in the kernel: %s", strings.Join(left, "; "))
 	}
 	return nil

@@ -1,18 +1,10 @@
 package model
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"fairway/driver"
-	"fairway/ipam"
 )
 
 // foreignPort is a port that a process of the host has.
@@ -24,9 +16,9 @@ const grace = 20 * time.Second
 // A world is a machine with a daemon, the engines that use it, and the model
 // that says what must be.
 type world struct {
-	m       *machine
+	g       ground
 	dockers map[string]*docker
-	foreign []string // what isn't ours in the kernel
+	foreign []string // what isn't ours in the kernel, at the beginning
 
 	mu      sync.Mutex // guards the following; never held while time passes
 	model   *model
@@ -36,7 +28,7 @@ type world struct {
 	err     error // the first thing that was found wrong
 
 	reviving chan struct{} // held while a dead daemon is replaced
-	d        *daemon
+	started  bool
 	again    fault // strikes in the next recovery
 	recovery int   // steps of the last recovery
 	took     int   // steps of the last line, or of the recovery from it
@@ -53,32 +45,17 @@ type trouble struct {
 	dup  bool // each call that may be repeated is
 }
 
-func newWorld(seed uint64) *world {
+func newWorld(g ground) *world {
 	w := &world{
-		m: newMachine(seed), own: map[netip.Addr]bool{},
+		g: g, own: map[netip.Addr]bool{},
 		dockers: map[string]*docker{}, reviving: make(chan struct{}, 1),
 	}
 	w.model = newModel(&w.mu)
 	for _, name := range engines {
 		w.dockers[name] = newDocker(w, name)
 	}
-	w.model.alive = func(path string) bool {
-		w.m.mu.Lock()
-		defer w.m.mu.Unlock()
-		return w.m.kernel.sandboxes[path]
-	}
-	k := w.m.kernel
-	for _, l := range []*klink{
-		{place: place{"", "eth0"}, kind: "dummy", mtu: uplinkMTU, up: true, addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.9/24")}},
-		{place: place{"", "docker0"}, kind: "bridge", mtu: 1500, up: true, addresses: []netip.Prefix{netip.MustParsePrefix("172.17.0.1/16")}},
-		{place: place{"", foreignBridge}, kind: "bridge", mtu: 1500, mac: "02:aa:00:00:00:01", up: true, addresses: []netip.Prefix{netip.MustParsePrefix("10.3.0.1/24")}},
-		{place: place{"", crowdedBridge}, kind: "bridge", mtu: 1500, mac: "02:aa:00:00:00:02", up: true, crowd: 1021},
-		{place: place{"", "fwb-other"}, kind: "bridge", mtu: 1500, alias: "fairway:99998888:somebody"},
-	} {
-		_ = k.add(l)
-	}
-	w.m.ports[portKey{6, netip.IPv4Unspecified(), foreignPort}] = "sshd"
-	w.foreign = w.foreignLinks()
+	w.model.alive, w.model.engine = g.alive, g.engine
+	_, w.foreign = g.lines()
 	w.revive()
 	return w
 }
@@ -128,10 +105,7 @@ func repeatable(r request) bool { return r.method != "RequestPool" && r.method !
 // send posts a request and compares what comes of it with the model.
 func (w *world) send(r request, docker bool) outcome {
 	w.revive()
-	w.mu.Lock()
-	d := w.d
-	w.mu.Unlock()
-	o := d.post(r)
+	o := w.g.post(r)
 	w.revive()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -149,32 +123,24 @@ func (w *world) send(r request, docker bool) outcome {
 func (w *world) revive() {
 	w.reviving <- struct{}{}
 	defer func() { <-w.reviving }()
-	for {
-		w.mu.Lock()
-		d := w.d
-		w.mu.Unlock()
-		if d != nil {
-			if d.lives() {
-				return
-			}
-			d.bury()
+	for !w.g.lives() {
+		if w.started {
 			w.mu.Lock()
 			w.model.relive()
 			w.mu.Unlock()
 		}
-		w.m.arm(w.again)
+		w.started = true
+		w.g.arm(w.again)
 		w.again = fault{}
-		fresh, err := boot(w.m, w.model.torn)
-		if fresh == nil {
-			panic(fmt.Sprintf("the daemon does not start: %v", err))
-		}
-		if err != nil && fresh.lives() {
-			w.fail(fmt.Errorf("restore: %w", err))
+		if err := w.g.boot(w.model.torn); err != nil {
+			w.fail(fmt.Errorf("start: %w", err))
+			if !w.g.lives() {
+				panic(err)
+			}
 		}
 		w.mu.Lock()
-		w.d = fresh
 		w.lives++
-		w.recovery = w.m.taken()
+		w.recovery = w.g.taken()
 		w.mu.Unlock()
 	}
 }
@@ -182,15 +148,13 @@ func (w *world) revive() {
 // settle lets everything that was answered be done, and compares the world
 // with the model. Repair: something was broken that Run will mend.
 func (w *world) settle(repair bool) error {
-	w.m.arm(fault{})
+	w.g.arm(fault{})
 	w.revive()
-	if err := w.d.quiesce(); err != nil {
+	if err := w.g.quiesce(); err != nil {
 		return fmt.Errorf("quiesce: %w", err)
 	}
 	if repair {
-		if _, err := w.d.repair(); errors.Is(err, unix.EXFULL) {
-			w.m.full = true
-		} else if err != nil {
+		if err := w.g.repair(); err != nil {
 			return fmt.Errorf("repair: %w", err)
 		}
 	}
@@ -198,122 +162,6 @@ func (w *world) settle(repair bool) error {
 		return w.err
 	}
 	return w.check()
-}
-
-// end stops the daemon, and waits until nothing moves any more.
-func (w *world) end() {
-	w.d.bury()
-	time.Sleep(time.Minute)
-}
-
-// makeSandbox makes a network namespace.
-func (w *world) makeSandbox(path string) {
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	w.m.kernel.sandboxes[path] = true
-}
-
-func (w *world) killSandbox(path string) {
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	w.m.kernel.dieSandbox(path)
-}
-
-// moveIn puts an endpoint's link into a sandbox, as dockerd does after Join.
-func (w *world) moveIn(sandbox string, e *dep) bool {
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	k := w.m.kernel
-	l := k.host(e.src)
-	if l == nil || !k.sandboxes[sandbox] {
-		return false
-	}
-	if err := k.move(l, place{sandbox, k.freeIndex(sandbox, e.prefix)}); err != nil {
-		return false
-	}
-	l.up, l.mac = true, e.mac
-	l.addresses = nil
-	for _, a := range []netip.Prefix{e.v4, e.v6} {
-		if a.IsValid() {
-			l.addresses = append(l.addresses, a)
-		}
-	}
-	return true
-}
-
-// moveOut puts it back under the name that it had, as dockerd does after Leave.
-func (w *world) moveOut(sandbox string, e *dep) {
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	k := w.m.kernel
-	for _, l := range k.sorted() {
-		if l.ns == sandbox && l.kind == "veth" && l.mac == e.mac {
-			l.up, l.addresses = false, nil
-			_ = k.move(l, place{"", e.src})
-		}
-	}
-}
-
-// tell lets the engines tell what they know, as the background work that asks
-// them does.
-func (w *world) tell() {
-	w.revive()
-	ctx := context.Background()
-	for _, name := range engines {
-		d := w.dockers[name]
-		known := driver.Known{Engine: name, Networks: map[string]driver.KnownNetwork{}}
-		pools := ipam.Known{Engine: name}
-		for _, n := range d.networks {
-			k := driver.KnownNetwork{Name: fmt.Sprint("net", n.slot), Containers: map[string]driver.Container{}}
-			for _, c := range d.containers {
-				for _, e := range c.eps {
-					if e.net == n {
-						k.Containers[e.id] = driver.Container{ID: fmt.Sprint("id", c.slot), Name: fmt.Sprint("c", c.slot)}
-					}
-				}
-			}
-			known.Networks[n.id] = k
-			for _, p := range n.pools {
-				if p.id != "" {
-					pools.Pools = append(pools.Pools, ipam.KnownPool{Subnet: p.prefix, Addresses: w.addressesIn(d, p)})
-				}
-			}
-		}
-		w.d.driver.Observe(ctx, known)
-		if _, err := w.d.ipam.Collect(ctx, pools); err != nil && w.d.lives() && !w.model.excused {
-			w.fail(err)
-		}
-	}
-	if _, err := w.d.ipam.Reclaim(ctx); err != nil && w.d.lives() && !w.model.excused {
-		w.fail(err)
-	}
-}
-
-// addressesIn returns the addresses of a pool that are in use: what docker
-// knows, and what endpoints have.
-func (w *world) addressesIn(d *docker, p *dpool) []netip.Addr {
-	out := []netip.Addr{p.gateway}
-	if p.aux.IsValid() {
-		out = append(out, p.aux)
-	}
-	add := func(prefixes ...netip.Prefix) {
-		for _, a := range prefixes {
-			if a.IsValid() && p.prefix.Contains(a.Addr()) && !slices.Contains(out, a.Addr()) {
-				out = append(out, a.Addr())
-			}
-		}
-	}
-	for _, c := range d.containers {
-		for _, e := range c.eps {
-			add(e.v4, e.v6)
-		}
-	}
-	for _, e := range w.d.driver.Endpoints() {
-		if e.Engine == d.name {
-			add(e.IPv4, e.IPv6)
-		}
-	}
-	return out
 }
 
 // mayBeStale notes that time has passed in which what seems stale may have been
