@@ -30,7 +30,11 @@ func TestRouterAdvertisements(t *testing.T) {
 		run(t, "ip link set c"+port+" up")
 	}
 	run(t, "ip link set br0 up")
-	time.Sleep(50 * time.Millisecond) // ports forward once their carrier is seen
+	for i := 0; !arrives(t, "cfwo1", "cout1", solicitation(), patience/10) || !arrives(t, "cfwv1", "cout1", solicitation(), patience/10); i++ {
+		if i == 20 {
+			t.Fatal("the bridge's ports don't forward")
+		}
+	}
 	g := New("i", nil)
 	for range 2 { // again: as after a restart
 		if err := g.Set(); err != nil {
@@ -51,7 +55,11 @@ func TestRouterAdvertisements(t *testing.T) {
 		{"cfwv1", advertisement(true), false},
 		{"cfwv1", solicitation(), true}, // other ICMPv6 passes
 	} {
-		if got := arrives(t, c.from, "cout1", c.frame); got != c.passes {
+		wait := patience // for what arrives this isn't waited out
+		if !c.passes {
+			wait = patience / 10
+		}
+		if got := arrives(t, c.from, "cout1", c.frame, wait); got != c.passes {
 			t.Errorf("ICMPv6 type from %s: arrived %t, want %t", c.from, got, c.passes)
 		}
 	}
@@ -60,6 +68,8 @@ func TestRouterAdvertisements(t *testing.T) {
 		t.Errorf("after a flush: whole %t, %v; want false", whole, err)
 	}
 }
+
+const patience = 3 * time.Second
 
 func run(t *testing.T, command string) {
 	t.Helper()
@@ -90,7 +100,7 @@ func frame(extended bool, icmp []byte) []byte {
 }
 
 // arrives sends a frame and reports whether it comes out at the other link.
-func arrives(t *testing.T, from, to string, frame []byte) bool {
+func arrives(t *testing.T, from, to string, frame []byte, wait time.Duration) bool {
 	t.Helper()
 	in, out := packetSocket(t, to), packetSocket(t, from)
 	defer unix.Close(in)
@@ -99,7 +109,7 @@ func arrives(t *testing.T, from, to string, frame []byte) bool {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 2000)
-	for deadline := time.Now().Add(300 * time.Millisecond); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(wait); time.Now().Before(deadline); {
 		n, err := unix.Read(in, buf)
 		if err == nil && string(buf[:n]) == string(frame) {
 			return true
