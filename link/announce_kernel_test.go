@@ -13,7 +13,7 @@ import (
 // A neighbour that knows an old MAC address takes the announced one.
 func TestAnnounce(t *testing.T) {
 	c := newConn(t)
-	run(t, "ip", "link", "add", "br0", "type", "bridge")
+	run(t, "ip", "link", "add", "br0", "type", "bridge", "forward_delay", "0")
 	run(t, "ip", "link", "add", "p0", "type", "veth", "peer", "name", "n0")
 	run(t, "ip", "link", "set", "p0", "master", "br0", "up")
 	run(t, "ip", "link", "set", "br0", "up")
@@ -25,13 +25,12 @@ func TestAnnounce(t *testing.T) {
 	for _, ip := range ips {
 		run(t, "ip", "neigh", "replace", ip.String(), "dev", "n0", "lladdr", "02:00:00:00:00:11", "nud", "reachable")
 	}
-	time.Sleep(50 * time.Millisecond) // the port forwards once its carrier is seen
-	if err := c.Announce(t.Context(), "", "br0", mac, ips...); err != nil {
-		t.Fatal(err)
-	}
 	for _, ip := range ips {
 		var got string
-		for range 100 {
+		for range 100 { // the port forwards once its carrier is seen
+			if err := c.Announce(t.Context(), "", "br0", mac, ips...); err != nil {
+				t.Fatal(err)
+			}
 			got = run(t, "ip", "neigh", "show", ip.String(), "dev", "n0")
 			if strings.Contains(got, mac.String()) {
 				break
