@@ -37,8 +37,9 @@ func looksLikeDockers(name string) bool {
 }
 
 // lookAround reads the host's links and default routes. Bridges of ours are not
-// foreign.
-func lookAround(ours map[string]bool) (around, error) {
+// foreign, nor those that were and are about to go: they carry the mark of the
+// instance still.
+func lookAround(instance string, ours map[string]bool) (around, error) {
 	links, err := netlink.LinkList()
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return around{}, fmt.Errorf("iptables: list links: %w", err)
@@ -67,6 +68,10 @@ func lookAround(ours map[string]bool) (around, error) {
 			}
 		}
 	}
+	mark := "fairway:" + instance + ":"
+	links = slices.DeleteFunc(links, func(l netlink.Link) bool {
+		return !ours[l.Attrs().Name] && l.Type() == "bridge" && strings.HasPrefix(l.Attrs().Alias, mark)
+	})
 	return sortOut(links, gateways, ours), nil
 }
 

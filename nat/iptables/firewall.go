@@ -57,7 +57,8 @@ func New(_ context.Context, opts Options) (*Firewall, error) {
 	if opts.Step == nil {
 		opts.Step = func(string) {}
 	}
-	return newFirewall(opts, programs{}, lookAround, lacks6()), nil
+	look := func(ours map[string]bool) (around, error) { return lookAround(opts.Instance, ours) }
+	return newFirewall(opts, programs{}, look, lacks6()), nil
 }
 
 func silent() logrus.FieldLogger {
