@@ -37,7 +37,7 @@ func newMemory(seed uint64) *memory {
 func others() []klink {
 	a := netip.MustParsePrefix
 	return []klink{
-		{place: place{"", "eth0"}, kind: "dummy", mtu: uplinkMTU, mac: "02:aa:00:00:00:09", up: true, addresses: []netip.Prefix{a("192.0.2.9/24")}},
+		{place: place{"", "eth0"}, kind: "bridge", mtu: uplinkMTU, mac: "02:aa:00:00:00:09", up: true, ipv6: true, addresses: []netip.Prefix{a("192.0.2.9/24")}},
 		{place: place{"", "docker0"}, kind: "bridge", mtu: 1500, mac: "02:aa:00:00:00:03", up: true, ipv6: true, addresses: []netip.Prefix{a("172.17.0.1/16")}},
 		{place: place{"", foreignBridge}, kind: "bridge", mtu: 1500, mac: "02:aa:00:00:00:01", up: true, ipv6: true, addresses: []netip.Prefix{a("10.3.0.1/24")}},
 		{place: place{"", crowdedBridge}, kind: "bridge", mtu: 1500, mac: "02:aa:00:00:00:02", up: true, ipv6: true, crowd: 1021},
@@ -153,8 +153,13 @@ func (g *memory) moveOut(sandbox string, e *dep) {
 func (g *memory) lines() (ours, others []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	ours = g.kernel.dump((*klink).ours)
-	for _, line := range g.kernel.dump(func(l *klink) bool { return l.ns == "" && !l.ours() }) {
+	return g.kernel.lines()
+}
+
+// lines are what the kernel has, of ours and of others.
+func (k *kernel) lines() (ours, others []string) {
+	ours = k.dump((*klink).ours)
+	for _, line := range k.dump(func(l *klink) bool { return l.ns == "" && !l.ours() }) {
 		ours, others = sortOut(line, ours, others)
 	}
 	return ours, others
@@ -291,7 +296,7 @@ func (g *memory) tamper(what, bridge, port string) {
 	case what == "flush":
 		g.rules.entries = newRules().entries
 	case what == "orphan":
-		_ = k.add(&klink{place: place{"", "fwvorphan"}, kind: "dummy", alias: link.Mark(instance, "nobody", "")})
+		_ = k.add(&klink{place: place{"", "fwvorphan"}, kind: "bridge", alias: link.Mark(instance, "nobody", "")})
 	case what == "bridge" && b != nil:
 		k.remove(b)
 	case what == "down" && b != nil:

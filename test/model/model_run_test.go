@@ -6,17 +6,19 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
 // play plays a sequence in a world of its own and says what was wrong. The
 // seed decides how long each side effect takes.
-func play(t *testing.T, seed uint64, lines []line, over func(*world)) (err error) {
+func play(t *testing.T, seed uint64, lines []line, over func(*world)) error {
+	return playMemory(t, seed, lines, func(*world) {}, over)
+}
+
+// playMemory is play with a look at the world after each line.
+func playMemory(t *testing.T, seed uint64, lines []line, each, over func(*world)) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v\n%s", r, stacks())
@@ -32,6 +34,7 @@ func play(t *testing.T, seed uint64, lines []line, over func(*world)) (err error
 				err = fmt.Errorf("after line %d, %q: %w", i+1, l, e)
 				return
 			}
+			each(w)
 		}
 		if e := w.finish(); e != nil {
 			err = fmt.Errorf("after the end: %w", e)
@@ -49,22 +52,6 @@ func linesOf(text string) (out []line) {
 	return out
 }
 
-func TestSmoke(t *testing.T) {
-	err := play(t, 1, linesOf(`
-		network n0 plain
-		run c0 n0 tcp/8080
-		run c1 n0
-		network n1 dual
-		run c1 n1
-		stop c0
-		kill c1
-		rmnet n0
-	`), func(*world) {})
-	if err != nil {
-		t.Error(err)
-	}
-}
-
 // TestMain sets how many sequences each half of TestModel plays, unless the
 // command line does. A failure prints its seed and its lines, so that no file
 // is needed.
@@ -80,47 +67,6 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(m.Run())
-}
-
-// longest is the most lines that a sequence has.
-const longest = 30
-
-// TestModel plays random sequences: two times as many as -rapid.checks says.
-func TestModel(t *testing.T) {
-	var played, calls, deaths atomic.Int64
-	t.Run("halves", func(t *testing.T) {
-		for _, half := range []string{"one", "two"} {
-			t.Run(half, func(t *testing.T) {
-				t.Parallel()
-				playRandom(t, func(w *world) {
-					played.Add(1)
-					calls.Add(int64(len(w.history)))
-					deaths.Add(int64(w.lives - 1))
-				})
-			})
-		}
-	})
-	t.Logf("%d sequences, %d calls, %d deaths of the daemon", played.Load(), calls.Load(), deaths.Load())
-}
-
-func playRandom(t *testing.T, over func(*world)) {
-	var first, last string // failures, as found and as shrunk
-	defer func() {
-		if first != "" {
-			t.Logf("found as\n%s\nshrunk to\n%s", first, last)
-		}
-	}()
-	rapid.Check(t, func(rt *rapid.T) {
-		seed := rapid.Uint64Range(0, 1<<16).Draw(rt, "timing")
-		lines := sequences(longest).Draw(rt, "sequence")
-		if err := play(t, seed, lines, over); err != nil {
-			last = fmt.Sprintf("timing %d\n%s%v", seed, show(lines), err)
-			if first == "" {
-				first = last
-			}
-			rt.Fatal("the world is not as the model says")
-		}
-	})
 }
 
 func show(lines []line) string {

@@ -97,6 +97,23 @@ func newModel(mu *sync.Mutex) *model {
 	}
 }
 
+// clone returns a copy that can be looked with while m stays as it is.
+func (m *model) clone() *model {
+	out := *m
+	out.networks, out.endpoints, out.pools = cloneFates(m.networks), cloneFates(m.endpoints), cloneFates(m.pools)
+	out.leases, out.holders, out.gateways = maps.Clone(m.leases), maps.Clone(m.holders), maps.Clone(m.gateways)
+	out.weak = maps.Clone(m.weak)
+	return &out
+}
+
+func cloneFates[T comparable](fates map[string]*fate[T]) map[string]*fate[T] {
+	out := make(map[string]*fate[T], len(fates))
+	for id, f := range fates {
+		out[id] = &fate[T]{f.may}
+	}
+	return out
+}
+
 func fateOf[T comparable](all map[string]*fate[T], id string) *fate[T] {
 	f := all[id]
 	if f == nil {

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -33,6 +34,8 @@ type world struct {
 	recovery int   // steps of the last recovery
 	took     int   // steps of the last line, or of the recovery from it
 	lives    int
+
+	patience time.Duration // until the ground must have settled
 
 	trouble trouble
 	calls   int // in this step of the sequence
@@ -161,8 +164,24 @@ func (w *world) settle(repair bool) error {
 	if w.err != nil {
 		return w.err
 	}
-	return w.check()
+	return w.await()
 }
+
+// await checks until all is well, as long as is allowed.
+func (w *world) await() error {
+	for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		m := w.model.clone()
+		err := w.check()
+		var final finalError
+		if err == nil || time.Since(start) >= w.patience || errors.As(err, &final) {
+			return err
+		}
+		w.model = m
+	}
+}
+
+// A finalError doesn't become right by waiting.
+type finalError struct{ error }
 
 // mayBeStale notes that time has passed in which what seems stale may have been
 // removed.

@@ -1,0 +1,226 @@
+//go:build kernel
+
+package model
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// How much of level 2 is played, by each of two threads.
+const (
+	realSequences = 100
+	realLines     = 14 // makes some 30 calls
+	bothSequences = 25
+)
+
+// build makes a daemon that asks before each side effect.
+func build(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "fairway")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "stephook", "-o", binary, "../../cmd/fairway")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
+
+// playReal plays a sequence on this kernel.
+func playReal(t *testing.T, binary string, lines []line, each func(w *world, i int) error) (err error) {
+	g, err := newReal(t, binary)
+	if err != nil {
+		return err
+	}
+	defer g.end()
+	w := newWorld(g)
+	w.patience = 5 * time.Second
+	for i, l := range lines {
+		if err := w.step(l); err != nil {
+			return fmt.Errorf("after line %d, %q: %w\n%s", i+1, l, err, g.output)
+		}
+		if err := each(w, i); err != nil {
+			return fmt.Errorf("after line %d, %q: %w", i+1, l, err)
+		}
+	}
+	return nil
+}
+
+// TestRealCases plays on this kernel what once failed, where a daemon that dies
+// is all that it takes.
+func TestRealCases(t *testing.T) {
+	binary := build(t)
+	for i, c := range cases() {
+		if strings.Contains(c.lines, "!f") || strings.Contains(c.lines, "observe") {
+			continue
+		}
+		for _, k := range []string{"2", "5", "9"} {
+			lines := linesOf(strings.ReplaceAll(c.lines, "*", k))
+			if err := playReal(t, binary, lines, func(*world, int) error { return nil }); err != nil {
+				t.Errorf("case %d (%s)\n%s%v", i, c.wrong, show(lines), err)
+			}
+			if !strings.Contains(c.lines, "*") {
+				break
+			}
+		}
+	}
+}
+
+// TestReal plays random sequences with a process that is killed, on this kernel.
+func TestReal(t *testing.T) {
+	binary := build(t)
+	var played, calls, deaths atomic.Int64
+	t.Run("halves", func(t *testing.T) {
+		for _, half := range []string{"one", "two"} {
+			t.Run(half, func(t *testing.T) {
+				t.Parallel()
+				randomly(t, realSequences, realGenerator(true), func(lines []line) error {
+					last := 0
+					played.Add(1)
+					return playReal(t, binary, lines, func(w *world, i int) error {
+						calls.Add(int64(len(w.history) - last))
+						last = len(w.history)
+						if i == len(lines)-1 {
+							deaths.Add(int64(w.lives - 1))
+						}
+						return nil
+					})
+				})
+			})
+		}
+	})
+	t.Logf("%d sequences, %d calls, %d deaths of the daemon", played.Load(), calls.Load(), deaths.Load())
+}
+
+// randomly plays sequences until one fails, and then the shortest that does.
+func randomly(t *testing.T, n int, sequences *rapid.Generator[[]line], play func([]line) error) {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	for i := range n {
+		lines := sequences.Example(int(seed%(1<<40)) + i)
+		err := play(lines)
+		if err == nil {
+			continue
+		}
+		t.Errorf("seed %d, sequence %d\n%s%v", seed, i, show(lines), err)
+		shorter, err := shrink(lines, err, play)
+		t.Fatalf("shrunk to\n%s%v", show(shorter), err)
+	}
+}
+
+// shrink takes lines away as long as it still fails.
+func shrink(lines []line, err error, play func([]line) error) ([]line, error) {
+	for i := len(lines) - 1; i >= 0; i-- {
+		fewer := slices.Delete(slices.Clone(lines), i, i+1)
+		if e := play(fewer); e != nil {
+			lines, err = fewer, e
+		}
+	}
+	return lines, err
+}
+
+// realGenerator draws sequences of what a real ground can do. Faulty: with
+// deaths and with calls at the same time.
+func realGenerator(faulty bool) *rapid.Generator[[]line] {
+	kinds := []chance{
+		{10, run}, {4, network}, {3, stop("stop")}, {2, stop("kill")}, {2, disconnect}, {2, rmnet}, {2, repeat}, {3, raw},
+	}
+	if faulty {
+		kinds = append(kinds, chance{2, constant("crash")}, chance{1, dockerDies}, chance{2, tamper})
+	}
+	return rapid.Custom(func(t *rapid.T) []line {
+		lines := []line{line(network(t)), line(network(t))}
+		for len(lines) < realLines {
+			l := pick(t, kinds)
+			if strings.Contains(l, "crowded") || strings.Contains(l, "neighbours") || strings.Contains(l, "localnet") {
+				continue
+			}
+			if faulty {
+				l += realMishap(t, kinds)
+			}
+			lines = append(lines, line(l))
+		}
+		return lines
+	})
+}
+
+func realMishap(t *rapid.T, kinds []chance) string {
+	switch rapid.IntRange(0, 11).Draw(t, "mishap") {
+	case 0, 1, 2:
+		return fmt.Sprint(" !die ", rapid.IntRange(1, 16).Draw(t, "step"))
+	case 3:
+		return fmt.Sprint(" !lose ", rapid.IntRange(1, 6).Draw(t, "call"))
+	case 4:
+		return fmt.Sprint(" !cut ", rapid.IntRange(1, 6).Draw(t, "call"))
+	case 5:
+		return " !dup"
+	case 6, 7:
+		return " || " + run(t)
+	}
+	return ""
+}
+
+// TestSameOnBoth plays the same sequences on both grounds: what is on record
+// and in the kernel after each line must be the same. A difference is a mistake
+// of the one of memory.
+func TestSameOnBoth(t *testing.T) {
+	binary := build(t)
+	randomly(t, bothSequences, realGenerator(false), func(lines []line) error {
+		var want []string
+		err := playMemory(t, 0, lines, func(w *world) { want = append(want, view(w)) }, func(*world) {})
+		if err != nil {
+			return fmt.Errorf("in memory: %w", err)
+		}
+		return playReal(t, binary, lines, func(w *world, i int) error {
+			if have := view(w); have != want[i] {
+				return fmt.Errorf("the kernel has\n%s\nin memory there is\n%s", have, want[i])
+			}
+			return nil
+		})
+	})
+}
+
+var chosen = regexp.MustCompile(`(bridge fwb\w+@host mtu=\d+) mac=[0-9a-f:]+`) //nolint:gochecknoglobals // a constant
+
+// view is what counts of a world, as text.
+func view(w *world) string {
+	s, err := w.g.records()
+	if err != nil {
+		return err.Error()
+	}
+	var out []string
+	for id, n := range s.Networks {
+		f := netFactOf(n)
+		out = append(out, fmt.Sprint("network ", id, " ", f.form, " ", n.Link, " ", n.MTU))
+	}
+	for id, e := range s.Endpoints {
+		f := epFactOf(e)
+		out = append(out, fmt.Sprint("endpoint ", id, " ", f.network, " ", f.v4, f.v6, " ", filepath.Base(f.sandbox), " ", f.ports, " ", e.HostLink))
+	}
+	for _, a := range s.Addresses {
+		if a.Released.IsZero() {
+			out = append(out, fmt.Sprint("address ", a.Space, " ", a.Subnet, " ", a.IP, " ", a.Kind))
+		}
+	}
+	ours, _ := w.g.lines()
+	for _, l := range ours {
+		l = chosen.ReplaceAllString(l, "$1")
+		if before, path, ok := strings.Cut(l, "@/"); ok { // a sandbox
+			dir, rest, _ := strings.Cut(path, " ")
+			l = before + "@" + filepath.Base(dir) + " " + rest
+		}
+		out = append(out, l)
+	}
+	slices.Sort(out)
+	return strings.Join(out, "\n")
+}
