@@ -23,6 +23,7 @@ type ground interface {
 
 	quiesce() error // everything that was answered is done
 	repair() error  // what was broken is mended, as Run does
+	restarts() bool // repair starts the daemon anew
 	records() (store.Records, error)
 	// memory is what the daemon goes by, if that can be seen.
 	memory() (networks []store.Network, endpoints []store.Endpoint, ok bool)

@@ -20,7 +20,7 @@ import (
 // How much of level 2 is played, by each of two threads.
 const (
 	realSequences = 100
-	realLines     = 14 // makes some 30 calls
+	realLines     = 18 // makes some 30 calls
 	bothSequences = 25
 )
 

@@ -78,6 +78,8 @@ func (g *memory) post(r request) outcome { return g.daemon().post(r) }
 func (g *memory) quiesce() error         { return g.daemon().quiesce() }
 func (g *memory) end()                   { g.daemon().bury() }
 
+func (g *memory) restarts() bool { return false }
+
 func (g *memory) repair() error {
 	err := g.daemon().repair()
 	if errors.Is(err, unix.EXFULL) {

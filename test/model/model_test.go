@@ -21,6 +21,7 @@ type model struct {
 	pools     map[string]*fate[poolFact]
 	leases    map[lease]holding
 	holders   map[lease]string     // whom Docker requested it for
+	askers    map[lease]string     // and how that request told who asks: see request.asker
 	gateways  map[lease]bool       // requested as a gateway: they go with their pool only
 	weak      map[string][]*epFact // what a Leave has changed: it counts only if no crash follows
 	died      bool                 // since the last look
@@ -93,7 +94,7 @@ func newModel(mu *sync.Mutex) *model {
 	return &model{
 		mu:       mu,
 		networks: map[string]*fate[netFact]{}, endpoints: map[string]*fate[epFact]{},
-		pools: map[string]*fate[poolFact]{}, leases: map[lease]holding{}, weak: map[string][]*epFact{}, gateways: map[lease]bool{}, holders: map[lease]string{},
+		pools: map[string]*fate[poolFact]{}, leases: map[lease]holding{}, weak: map[string][]*epFact{}, gateways: map[lease]bool{}, holders: map[lease]string{}, askers: map[lease]string{},
 	}
 }
 
@@ -102,6 +103,7 @@ func (m *model) clone() *model {
 	out := *m
 	out.networks, out.endpoints, out.pools = cloneFates(m.networks), cloneFates(m.endpoints), cloneFates(m.pools)
 	out.leases, out.holders, out.gateways = maps.Clone(m.leases), maps.Clone(m.holders), maps.Clone(m.gateways)
+	out.askers = maps.Clone(m.askers)
 	out.weak = maps.Clone(m.weak)
 	return &out
 }
@@ -551,12 +553,18 @@ func (m *model) requestAddress(r request, o outcome, docker bool) (why string, e
 			return why, fmt.Errorf("address %q instead of %s in %s", o.reply.Address, r.address, subnet)
 		}
 		l := lease{p.space, subnet, got.Addr()}
-		if m.leases[l] == hard && !m.abandoned(m.holders[l]) {
+		// A request sent again beside one that tells the same of who asks is
+		// answered alike.
+		again := !docker && m.askers[l] == r.asker()
+		if m.leases[l] == hard && !again && !m.abandoned(m.holders[l]) {
 			return why, fmt.Errorf("address %s is handed out twice", got)
+		}
+		if again && m.leases[l] == hard {
+			return why, nil
 		}
 		m.leases[l], m.gateways[l] = soft, r.gateway
 		if docker {
-			m.leases[l], m.holders[l] = hard, r.holder
+			m.leases[l], m.holders[l], m.askers[l] = hard, r.holder, r.asker()
 		}
 	}
 	return why, nil

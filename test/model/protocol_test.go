@@ -27,6 +27,11 @@ type request struct {
 	address                         netip.Addr
 }
 
+// asker is what a request for an address tells of who asks.
+func (r request) asker() string {
+	return fmt.Sprint(r.engine, " ", r.pool, " ", r.name, " ", r.mac, " ", r.gateway)
+}
+
 // A subnet is a pool as Docker tells the network driver of it.
 type subnet struct {
 	space   string

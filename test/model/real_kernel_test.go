@@ -319,9 +319,20 @@ func (g *real) quiesce() error { return nil }
 
 // repair starts the daemon anew: its timer is too slow for a test.
 func (g *real) repair() error {
-	g.kill()
+	g.mu.Lock()
+	cmd, exited := g.cmd, g.exited
+	g.mu.Unlock()
+	_ = cmd.Process.Signal(unix.SIGTERM)
+	select {
+	case <-exited:
+	case <-time.After(15 * time.Second):
+		g.kill()
+		return fmt.Errorf("the daemon does not stop:\n%s", g.output)
+	}
 	return g.boot(nil)
 }
+
+func (g *real) restarts() bool { return true }
 
 // records reads a copy of the store, since the daemon has it locked.
 func (g *real) records() (r store.Records, err error) {

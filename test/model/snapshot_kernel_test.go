@@ -64,7 +64,7 @@ func (g *real) snapshot() (*kernel, error) {
 		}
 	}
 	for _, x := range byIndex {
-		if strings.HasPrefix(x.name, "fwv") {
+		if x.kind == "veth" && x.master != "" {
 			x.mac = "" // the kernel's choice
 		}
 	}

@@ -156,6 +156,9 @@ func (w *world) settle(repair bool) error {
 	if err := w.g.quiesce(); err != nil {
 		return fmt.Errorf("quiesce: %w", err)
 	}
+	if repair && w.g.restarts() {
+		w.model.relive()
+	}
 	if repair {
 		if err := w.g.repair(); err != nil {
 			return fmt.Errorf("repair: %w", err)
