@@ -35,6 +35,20 @@ const uplinkMTU = 1500
 
 func (c *conn) UplinkMTU(context.Context) (int, error) { return uplinkMTU, nil }
 
+// Subnets are those of the host's routes: of its addresses, here.
+func (c *conn) Subnets(context.Context) (out []netip.Prefix, err error) {
+	err = c.look(func() {
+		for _, l := range c.kernel.sorted() {
+			for _, a := range l.addresses {
+				if l.ns == "" && l.up {
+					out = append(out, a.Masked())
+				}
+			}
+		}
+	})
+	return out, err
+}
+
 func (c *conn) SandboxAlive(path string) (alive bool) {
 	_ = c.look(func() { alive = c.kernel.sandboxes[path] })
 	return alive

@@ -70,7 +70,7 @@ func boot(m *machine, torn func(before, after store.Records)) (*daemon, error) {
 
 func (d *daemon) compose(disk *records, log logrus.FieldLogger, found store.Records) (err error) {
 	d.ipam, err = ipam.New(ipam.Options{
-		Store: disk, Instance: instance, Log: log, Grace: grace,
+		Store: disk, HostSubnets: d.conn.Subnets, Instance: instance, Log: log, Grace: grace,
 		Stale: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
 			return d.driver.Abandoned(ctx, space, subnet, ip)
 		},
