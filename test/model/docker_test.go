@@ -430,6 +430,8 @@ func (d *docker) crash() {
 	for _, c := range containers {
 		d.w.g.killSandbox(c.sandbox)
 	}
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
 	d.w.model.orphan(d.w.dockers)
 }
 

@@ -231,23 +231,30 @@ func (g *memory) tell(w *world) {
 		}
 	}
 	for _, name := range engines {
-		known := driver.Known{Engine: name, Networks: map[string]driver.KnownNetwork{}}
-		pools := ipam.Known{Engine: name}
-		e := w.dockers[name]
-		for _, n := range e.networks {
-			known.Networks[n.id] = driver.KnownNetwork{Name: fmt.Sprint("net", n.slot), Containers: e.containersOn(n)}
-			for _, p := range n.pools {
-				if p.id != "" {
-					pools.Pools = append(pools.Pools, ipam.KnownPool{Subnet: p.prefix, Addresses: e.addressesIn(p, d.driver.Endpoints())})
-				}
-			}
-		}
+		known, pools := w.known(w.dockers[name], d.driver.Endpoints())
 		d.driver.Observe(ctx, known)
 		_, err := d.ipam.Collect(ctx, pools)
 		noted(err)
 	}
 	_, err := d.ipam.Reclaim(ctx)
 	noted(err)
+}
+
+// known is what an engine knows, for the driver and for the allocator.
+func (w *world) known(d *docker, endpoints []store.Endpoint) (driver.Known, ipam.Known) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	known := driver.Known{Engine: d.name, Networks: map[string]driver.KnownNetwork{}}
+	pools := ipam.Known{Engine: d.name}
+	for _, n := range d.networks {
+		known.Networks[n.id] = driver.KnownNetwork{Name: fmt.Sprint("net", n.slot), Containers: d.containersOn(n)}
+		for _, p := range n.pools {
+			if p.id != "" {
+				pools.Pools = append(pools.Pools, ipam.KnownPool{Subnet: p.prefix, Addresses: d.addressesIn(p, endpoints)})
+			}
+		}
+	}
+	return known, pools
 }
 
 func (d *docker) containersOn(n *dnet) map[string]driver.Container {

@@ -222,6 +222,8 @@ func (w *world) collect() {
 	w.revive()
 	w.g.tell(w)
 	w.revive()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.lives == lives && !w.model.excused { // else it may begin anew, or fail
 		w.model.reclaim(w.dockers)
 	}
@@ -255,6 +257,8 @@ func (w *world) tamper(what string, c, n int) {
 }
 
 func (w *world) netID(slot int) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, d := range w.dockers {
 		if n := d.networks[slot]; n != nil {
 			return n.id

@@ -189,6 +189,8 @@ type finalError struct{ error }
 // mayBeStale notes that time has passed in which what seems stale may have been
 // removed.
 func (w *world) mayBeStale() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	known := map[string]bool{}
 	for _, d := range w.dockers {
 		networks, endpoints, pools := d.knows()

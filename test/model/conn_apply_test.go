@@ -1,0 +1,263 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"fairway/link"
+)
+
+// Apply makes every object. What this call made is gone again if it fails.
+func (c *conn) Apply(_ context.Context, want link.Set) error {
+	a := &attempt{conn: c}
+	err := a.all(want)
+	if err != nil {
+		a.undo()
+	}
+	return err
+}
+
+// An attempt is one call of Apply. A link is made by itself; the settings that
+// follow are sent as one batch, all of which is carried out.
+type attempt struct {
+	*conn
+	made  link.Set
+	batch []link.Object
+}
+
+func (a *attempt) all(want link.Set) error {
+	for _, o := range want {
+		if _, ok := o.(link.Sysctl); ok {
+			if err := a.flush(); err != nil {
+				return err
+			}
+		}
+		if err := a.ensure(o); err != nil {
+			return fmt.Errorf("link: add %s: %w", o, err)
+		}
+	}
+	return a.flush()
+}
+
+// ensure makes the link of an object, and puts the rest into the batch.
+func (a *attempt) ensure(o link.Object) error {
+	switch o := o.(type) {
+	case link.Bridge:
+		if !o.Adopted {
+			a.await(o.Name)
+			if err := a.create(o, klink{place: place{"", o.Name}, kind: "bridge"}, o.Alias); err != nil {
+				return err
+			}
+		}
+	case link.Veth:
+		a.await(o.Name, o.Peer)
+		if err := a.create(o, klink{place: place{"", o.Name}, kind: "veth"}, o.Alias); err != nil {
+			return err
+		}
+	}
+	var what string
+	if err := a.look(func() { what = a.differs(o) }); err != nil {
+		return err
+	}
+	if what != "" {
+		a.batch = append(a.batch, o)
+	}
+	return nil
+}
+
+// create makes a link that isn't there. One of ours that is there for somebody
+// else makes way.
+func (a *attempt) create(o link.Object, l klink, alias string) error {
+	for {
+		var have *klink
+		if err := a.look(func() { have = a.kernel.host(l.name) }); err != nil {
+			return err
+		}
+		switch {
+		case have == nil:
+			return a.add(o, &l)
+		case have.kind != l.kind || !a.ours(have):
+			return unix.EEXIST
+		case have.alias == "" || owner(have.alias) == owner(alias):
+			return nil
+		}
+		a.enqueue(have.name, have.alias)
+		a.await(have.name)
+	}
+}
+
+func (a *attempt) add(o link.Object, l *klink) error {
+	l.group = true
+	err := a.do("link.apply "+l.kind, func() error {
+		if v, ok := o.(link.Veth); ok {
+			return a.addPair(v, l)
+		}
+		l.mac = o.(link.Bridge).MAC.String()
+		return a.kernel.add(l)
+	})
+	if err == nil {
+		a.made = append(a.made, o)
+	}
+	return err
+}
+
+// addPair makes a pair: the inner end in the sandbox if that lives.
+func (a *attempt) addPair(v link.Veth, l *klink) error {
+	k := a.kernel
+	if k.host(v.Peer) != nil {
+		return unix.EEXIST
+	}
+	if err := k.enslave(l, v.Master); err != nil {
+		return err
+	}
+	peer := &klink{place: place{"", v.Peer}, kind: "veth", group: true, mac: v.PeerMAC.String(), mtu: v.MTU, peer: l}
+	if v.Sandbox != "" && k.sandboxes[v.Sandbox] {
+		peer.place = place{v.Sandbox, k.freeIndex(v.Sandbox, v.Inside.Prefix)}
+		peer.up, peer.alias, peer.addresses = true, v.Alias, slices.Clone(v.Inside.Addresses)
+	}
+	l.peer, l.up, l.mtu = peer, true, v.MTU
+	return errors.Join(k.add(l), k.add(peer))
+}
+
+func (a *attempt) flush() error {
+	batch := a.batch
+	a.batch = nil
+	if len(batch) == 0 {
+		return nil
+	}
+	var errs []error
+	err := a.do("link.apply "+batch[0].Key().Kind+" settings", func() error {
+		for _, o := range batch {
+			_, isLink := o.(link.Veth)
+			_, isBridge := o.(link.Bridge)
+			err := a.set(o)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("link: add %s: %w", o, err))
+			} else if !isLink && !isBridge {
+				a.made = append(a.made, o)
+			}
+		}
+		return nil
+	})
+	return errors.Join(append(errs, err)...)
+}
+
+func (a *attempt) undo() {
+	slices.Reverse(a.made)
+	_ = a.Remove(context.Background(), a.made)
+	for _, o := range a.made {
+		switch o := o.(type) {
+		case link.Bridge:
+			a.await(o.Name)
+		case link.Veth:
+			a.await(o.Name)
+		}
+	}
+}
+
+// differs says how the kernel differs from an object that is wanted; "" if it
+// doesn't. The caller holds the machine.
+func (c *conn) differs(o link.Object) string {
+	k := c.kernel
+	switch o := o.(type) {
+	case link.Bridge:
+		l := k.host(o.Name)
+		switch {
+		case l == nil:
+			return "was missing"
+		case o.Adopted:
+			return ""
+		case l.mtu != o.MTU || l.mac != o.MAC.String() || !l.up || l.ipv6 != o.IPv6 || l.alias != o.Alias || l.kind != "bridge":
+			return "was changed"
+		}
+	case link.Veth:
+		l := k.host(o.Name)
+		switch {
+		case l == nil:
+			return "was missing"
+		case l.master != o.Master:
+			return "was no port of its bridge"
+		case l.mtu != o.MTU || !l.up || l.alias != o.Alias || l.isolated != o.Isolated || l.learning != o.Learning || l.hairpin != o.Hairpin || l.fdb != fdbOf(o) || l.peer.ns == "" && l.peer.name == o.Peer && (l.peer.alias != o.Alias || l.peer.mtu != o.MTU):
+			return "was changed"
+		}
+	case link.Address:
+		l := k.host(o.Link)
+		if l == nil || !slices.Contains(l.addresses, o.Prefix) {
+			return "was missing"
+		}
+	case link.Neighbour:
+		if k.neighbours[neighbour{o.Link, o.IP}] != o.MAC.String() {
+			return "was missing"
+		}
+	case link.Sysctl:
+		if k.sysctls[o.Path] != o.Value {
+			return "was " + k.sysctls[o.Path]
+		}
+	}
+	return ""
+}
+
+func fdbOf(v link.Veth) string {
+	if v.Learning {
+		return ""
+	}
+	return v.PeerMAC.String()
+}
+
+// set makes the kernel as the object says. The caller holds the machine.
+func (c *conn) set(o link.Object) error {
+	k := c.kernel
+	switch o := o.(type) {
+	case link.Bridge:
+		l := k.host(o.Name)
+		if l == nil {
+			return unix.ENODEV
+		}
+		if !o.Adopted {
+			l.mac, l.mtu, l.alias, l.ipv6, l.up = o.MAC.String(), o.MTU, o.Alias, o.IPv6, true
+		}
+	case link.Veth:
+		return c.setVeth(o)
+	case link.Address:
+		l := k.host(o.Link)
+		if l == nil {
+			return unix.ENODEV
+		}
+		if !slices.Contains(l.addresses, o.Prefix) {
+			l.addresses = append(l.addresses, o.Prefix)
+		}
+	case link.Neighbour:
+		if k.host(o.Link) == nil {
+			return unix.ENODEV
+		}
+		k.neighbours[neighbour{o.Link, o.IP}] = o.MAC.String()
+	case link.Sysctl:
+		if _, ok := k.sysctls[o.Path]; !ok {
+			return unix.ENOENT
+		}
+		k.sysctls[o.Path] = o.Value
+	}
+	return nil
+}
+
+func (c *conn) setVeth(o link.Veth) error {
+	k := c.kernel
+	l := k.host(o.Name)
+	if l == nil {
+		return unix.ENODEV
+	}
+	if l.master != o.Master {
+		if err := k.enslave(l, o.Master); err != nil {
+			return err
+		}
+	}
+	l.mtu, l.up, l.alias, l.isolated, l.learning, l.hairpin, l.fdb = o.MTU, true, o.Alias, o.Isolated, o.Learning, o.Hairpin, fdbOf(o)
+	if l.peer.ns == "" && l.peer.name == o.Peer {
+		l.peer.alias, l.peer.mtu, l.peer.mac = o.Alias, o.MTU, o.PeerMAC.String()
+	}
+	return nil
+}
