@@ -130,38 +130,9 @@ func (h *Host) waitDaemons() {
 }
 
 // cgroup is the parent of all control groups of the host's containers.
-func (h *Host) cgroup() string { return "fairway-e2e-" + filepath.Base(h.dir) }
+func (h *Host) cgroup() string { return cgroup(filepath.Base(h.dir)) }
 
-// removeCgroups removes the control groups that killed containers left, in
-// every hierarchy of version 1 or in the one of version 2.
-func (h *Host) removeCgroups() error {
-	var errs []error
-	for _, pattern := range []string{"/sys/fs/cgroup/" + h.cgroup(), "/sys/fs/cgroup/*/" + h.cgroup()} {
-		dirs, err := filepath.Glob(pattern)
-		errs = append(errs, err)
-		for _, d := range dirs {
-			errs = append(errs, removeTree(d))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// removeTree removes directories from the deepest up: a control group's files
-// go with it.
-func removeTree(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := removeTree(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return os.Remove(dir)
-}
+func (h *Host) removeCgroups() error { return removeCgroups(filepath.Base(h.dir)) }
 
 // isV6 reports the family of an address or a subnet.
 func isV6(s string) bool {

@@ -31,7 +31,10 @@ func Prepare(ctx context.Context, engines ...string) (_ *Tools, err error) {
 	if os.Getuid() != 0 {
 		return nil, errors.New("lab: end-to-end tests make namespaces and mounts: run them as root")
 	}
-	dir, err := os.MkdirTemp("", "fairway-e2e-")
+	if err := sweep(); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", fmt.Sprintf("fairway-e2e-%d-", os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
