@@ -65,6 +65,13 @@ func cases() []found {
 			raw elsewhere c0 n0 !fail * || tamper port c0 n0`,
 		},
 		{
+			"a gateway whose use was not durable yet was given out again after a crash",
+			`network n0 plain !dup !die *
+			repeat 1
+			repeat 2
+			repeat 3`,
+		},
+		{
 			"a pool whose request failed and was then found on the disk: no promise is broken",
 			`network n0 plain
 			network n1 plain !full *

@@ -100,7 +100,7 @@ func (w *world) step(l line) error {
 		}
 		all = append(all, one)
 	}
-	first := all[0]
+	first := mishapOf(all)
 	faulty := first.fault.kind == failOnce || first.fault.kind == failDisk
 	w.model.excused = faulty || len(all) > 1
 	w.model.loose = len(all) > 1
@@ -133,6 +133,20 @@ func (w *world) step(l line) error {
 	// A disk that is full breaks nothing in the kernel.
 	broken := w.model.excused && (len(all) > 1 || first.fault.kind != failDisk)
 	return w.settle(broken || died || mishap)
+}
+
+// mishapOf returns the trouble of lines that are played at the same time: that
+// of any.
+func mishapOf(all []words) (out words) {
+	for _, one := range all {
+		if one.fault.kind != noFault {
+			out.fault, out.again = one.fault, one.again
+		}
+		if one.trouble != (trouble{}) {
+			out.trouble = one.trouble
+		}
+	}
+	return out
 }
 
 // brokenBy reports whether something was changed that only Run mends.
