@@ -235,7 +235,7 @@ func (w *world) checkForeign(s store.Records) error {
 		for _, o := range v.Links() {
 			a, ok := o.(link.Address)
 			for i, line := range want {
-				if ok && strings.HasPrefix(line, "bridge "+a.Link+"@") {
+				if ok && strings.HasPrefix(line, "bridge "+a.Link+"@") && !strings.Contains(line, " "+a.Prefix.String()) {
 					want[i] = addAddress(line, a.Prefix)
 				}
 			}
