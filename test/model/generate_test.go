@@ -56,15 +56,11 @@ func pick(t *rapid.T, all []chance) string {
 	panic("unreachable")
 }
 
-// concurrent is what happens at the same time. Tampering isn't among it: what
-// of it a call has mended by the way can't be told afterwards. Nor are repeats:
-// beside a new request that tells the same of who asks, the answers to the two
-// can't be told apart (repeats one after the other are in chances, and each
-// call's own in world.go).
+// concurrent is what happens at the same time.
 func concurrent() []chance {
 	return []chance{
 		{8, run}, {3, stop("stop")}, {2, stop("kill")}, {2, disconnect}, {2, network}, {2, rmnet},
-		{1, raw}, {1, constant("repair")}, {1, constant("observe")}, {1, constant("sleep 2")},
+		{2, repeat}, {1, raw}, {1, tamper}, {1, constant("repair")}, {1, constant("observe")}, {1, constant("sleep 2")},
 	}
 }
 

@@ -96,9 +96,9 @@ func (m *model) requestAddress(r request, o outcome, docker bool) (why string, e
 			return why, fmt.Errorf("address %q instead of %s in %s", o.reply.Address, r.address, subnet)
 		}
 		l := lease{p.space, subnet, got.Addr()}
-		// A request sent again beside one that tells the same of who asks is
-		// answered alike.
-		again := !docker && m.askers[l] == r.asker()
+		// A request sent again, which nobody listens to, is answered like one
+		// beside it that tells the same of who asks.
+		again := !docker && (m.askers[l] == r.asker() || m.loose && r.address.IsValid() && m.gateways[l] == r.gateway)
 		if m.leases[l] == hard && !again && !m.abandoned(m.holders[l]) {
 			return why, fmt.Errorf("address %s is handed out twice", got)
 		}

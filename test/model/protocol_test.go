@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -27,9 +28,10 @@ type request struct {
 	address                         netip.Addr
 }
 
-// asker is what a request for an address tells of who asks.
+// asker is what a request for an address tells of who asks: the name of the
+// container, which has another MAC each time, or the MAC.
 func (r request) asker() string {
-	return fmt.Sprint(r.engine, " ", r.pool, " ", r.name, " ", r.mac, " ", r.gateway)
+	return fmt.Sprint(r.engine, " ", r.pool, " ", cmp.Or(r.name, r.mac), " ", r.gateway)
 }
 
 // A subnet is a pool as Docker tells the network driver of it.
