@@ -103,6 +103,9 @@ type Connections interface {
 type Pools interface {
 	// Confirm says that Docker knows a pool and these addresses of it.
 	Confirm(space string, subnet netip.Prefix, ips ...netip.Addr)
+	// ConfirmRequested is Confirm for those that were requested, before what
+	// they are for is made.
+	ConfirmRequested(space string, subnet netip.Prefix, ips ...netip.Addr)
 	// Free takes back addresses that were requested before a time, for an
 	// endpoint that is gone though Docker didn't release them.
 	Free(ctx context.Context, space string, subnet netip.Prefix, before time.Time, ips ...netip.Addr) error

@@ -38,7 +38,7 @@ func (d *Driver) CreateEndpoint(ctx context.Context, spec EndpointSpec) (Endpoin
 		return EndpointReply{}, err
 	}
 	objects := n.view.Attachment(e)
-	d.confirm(n, e)
+	forAddresses(n, e, d.opts.Pools.ConfirmRequested)
 	err = d.carryOut(ctx, n, []store.Change{store.PutEndpoint(e)}, []store.Change{store.DeleteEndpoint(e.ID)},
 		func(ctx context.Context) error { return d.opts.Kernel.Apply(ctx, objects) },
 		func(ctx context.Context) error { return d.opts.Kernel.Remove(ctx, objects) })
@@ -48,6 +48,7 @@ func (d *Driver) CreateEndpoint(ctx context.Context, spec EndpointSpec) (Endpoin
 		d.mu.Unlock()
 		return EndpointReply{}, err
 	}
+	forAddresses(n, e, d.opts.Pools.Confirm)
 	return replyTo(spec, e), nil
 }
 
@@ -147,12 +148,12 @@ func (d *Driver) attached(ctx context.Context, n network, e store.Endpoint) bool
 	return errors.Is(err, unix.ENODEV)
 }
 
-// confirm tells the allocator that Docker knows the addresses of e.
-func (d *Driver) confirm(n network, e store.Endpoint) {
+// forAddresses calls tell for each address of e in a pool of its network.
+func forAddresses(n network, e store.Endpoint, tell func(space string, subnet netip.Prefix, ips ...netip.Addr)) {
 	for _, s := range n.Subnets {
 		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
 			if p.IsValid() && s.Prefix.Contains(p.Addr()) {
-				d.opts.Pools.Confirm(s.Space, s.Prefix, p.Addr())
+				tell(s.Space, s.Prefix, p.Addr())
 			}
 		}
 	}

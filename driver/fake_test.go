@@ -151,7 +151,8 @@ func (c connections) Forget(ctx context.Context, e nat.Endpoint) error {
 
 type pools struct{}
 
-func (pools) Confirm(string, netip.Prefix, ...netip.Addr) {}
+func (pools) Confirm(string, netip.Prefix, ...netip.Addr)          {}
+func (pools) ConfirmRequested(string, netip.Prefix, ...netip.Addr) {}
 func (pools) Free(context.Context, string, netip.Prefix, time.Time, ...netip.Addr) error {
 	return nil
 }

@@ -17,6 +17,21 @@ import (
 func (a *Allocator) Confirm(space string, prefix netip.Prefix, ips ...netip.Addr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.confirmAll(space, prefix, ips, true)
+}
+
+// ConfirmRequested is Confirm for an endpoint that is about to be made, so that
+// one fsync does for the records of both. Addresses that nobody requested are
+// left as they are: if the endpoint fails, nobody would give them back.
+func (a *Allocator) ConfirmRequested(space string, prefix netip.Prefix, ips ...netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.confirmAll(space, prefix, ips, false)
+}
+
+// confirmAll confirms the addresses that are in use, and if it may claim them
+// those that are free. The caller holds the lock.
+func (a *Allocator) confirmAll(space string, prefix netip.Prefix, ips []netip.Addr, claim bool) {
 	s := a.subnet(space, prefix)
 	if s == nil || s.goes() {
 		return
@@ -36,6 +51,9 @@ func (a *Allocator) Confirm(space string, prefix netip.Prefix, ips ...netip.Addr
 		}
 	}
 	for _, ip := range ips {
+		if !claim && !s.entries[ip].now.inUse() {
+			continue
+		}
 		if change, ok := a.confirm(s, ip, h.Engine); ok {
 			changes = append(changes, change)
 		}

@@ -53,11 +53,6 @@ func cases() []found {
 			run c2 n0 ip=2`,
 		},
 		{
-			"Quiesce did not wait for a name on its way to the store, which failed",
-			`network n0 plain
-			observe || sleep 2 !full 1`,
-		},
-		{
 			"a Join whose kernel work failed was on record",
 			`network n0 plain
 			run c0 n0
@@ -83,6 +78,13 @@ func cases() []found {
 			network n1 plain !cut 1
 			network n1 dual
 			rmnet n1 !die *`,
+		},
+		{
+			"an endpoint that failed kept an address that had been released",
+			`network n0 small
+			run c0 n0 !fail 3
+			repeat 1 !full *
+			run c0 n0`,
 		},
 	}
 }

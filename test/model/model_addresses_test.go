@@ -247,13 +247,16 @@ func (m *model) checkLeases(s store.Records) error {
 		if m.leases[l] == free && !m.used(a.Subnet, a.IP) {
 			return fmt.Errorf("I1: address %s of %s is on record as in use, want it free", a.IP, a.Subnet)
 		}
+		m.leases[l] = max(soft, m.leases[l]) // until somebody finds that it isn't used any more
 	}
 	m.lostIPs = 0
 	for l, h := range m.leases {
-		if h == hard && !inUse[l] {
+		// What an endpoint on record uses is in use whatever is said here: so a
+		// daemon that starts takes it.
+		if h == hard && !inUse[l] && !m.used(l.subnet, l.ip) {
 			return fmt.Errorf("I1: address %s of %s is not on record, want it in use", l.ip, l.subnet)
 		}
-		if !inUse[l] {
+		if !inUse[l] && !m.used(l.subnet, l.ip) {
 			delete(m.leases, l)
 		}
 	}

@@ -53,6 +53,9 @@ func (m *model) createEndpoint(r request, o outcome) (why string, err error) {
 		switch {
 		case !o.ok():
 			other.add(nil)
+			if e.sandbox == "" || !m.alive(e.sandbox) {
+				m.soften(e.v4, e.v6)
+			}
 		case other.sure() != nil && e.sandbox != "" && m.alive(e.sandbox) && !m.loose:
 			return why, fmt.Errorf("accepted with an address of %s", id)
 		default:
@@ -85,12 +88,22 @@ func (m *model) createEndpoint(r request, o outcome) (why string, err error) {
 // confirmed notes that fairway has seen addresses in use that Docker may have
 // given back before.
 func (m *model) confirmed(r request) {
+	m.eachLease(func(l lease) { m.leases[l] = max(m.leases[l], soft) }, r.v4, r.v6)
+}
+
+// soften notes that whoever has these addresses may have lost them.
+func (m *model) soften(ips ...netip.Prefix) {
+	m.eachLease(func(l lease) { m.leases[l] = min(m.leases[l], soft) }, ips...)
+}
+
+// eachLease calls do for each pool that addresses may be in.
+func (m *model) eachLease(do func(lease), ips ...netip.Prefix) {
 	for _, f := range m.pools {
 		for _, p := range f.facts() {
-			for _, a := range []netip.Prefix{r.v4, r.v6} {
+			for _, a := range ips {
 				l := lease{p.space, netip.MustParsePrefix(p.subnet), a.Addr()}
 				if a.IsValid() && l.subnet.Contains(l.ip) {
-					m.leases[l] = max(m.leases[l], soft)
+					do(l)
 				}
 			}
 		}

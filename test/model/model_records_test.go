@@ -126,7 +126,7 @@ func (m *model) reclaim(dockers map[string]*docker) {
 	forget(m.endpoints, endpoints)
 	forget(m.pools, pools)
 	for l, h := range m.leases {
-		if h == soft && !m.gateways[l] {
+		if h == soft && !m.gateways[l] && !m.used(l.subnet, l.ip) {
 			m.leases[l] = free
 		}
 	}

@@ -77,6 +77,10 @@ func mutants() []mutant {
 		},
 		{
 			"an address twice", "ipam/load.go",
+			"a.loadAddresses(records.Addresses)", "a.loadAddresses(nil)",
+		},
+		{
+			"use without a request forgotten", "ipam/load.go",
 			"a.loadUse(records)", "_ = records",
 		},
 		{
@@ -89,8 +93,8 @@ func mutants() []mutant {
 			"if a.isAlive(ctx, pool, ip) {", "if false && a.isAlive(ctx, pool, ip) {",
 		},
 		{
-			"Quiesce doesn't wait", "driver/owed.go",
-			"case flying:", "case false:\n\t\t\t_ = flying",
+			"failed endpoint keeps an address", "driver/endpoint.go",
+			"forAddresses(n, e, d.opts.Pools.ConfirmRequested)", "forAddresses(n, e, d.opts.Pools.Confirm)",
 		},
 		{
 			"failed Join on record", "driver/sandbox.go",
