@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -37,7 +38,8 @@ func (n Network) SkipGateway() (v4, v6 bool) {
 
 // Links returns what the kernel must hold for the network itself: the bridge,
 // the gateways' addresses on it, and leave for 127.0.0.1 to be translated to
-// containers (route_localnet, Documentation/networking/ip-sysctl.rst).
+// containers (route_localnet, Documentation/networking/ip-sysctl.rst), which
+// on an adopted bridge ends with the network as it was before.
 func (n Network) Links() link.Set {
 	mac, _ := net.ParseMAC(n.MAC)
 	set := link.Set{link.Bridge{
@@ -51,8 +53,9 @@ func (n Network) Links() link.Set {
 		}
 	}
 	if n.IPv4 && !n.Internal {
+		path := "net/ipv4/conf/" + n.Link + "/route_localnet"
 		set = append(set, link.Sysctl{
-			Namespace: n.Namespace, Path: "net/ipv4/conf/" + n.Link + "/route_localnet", Value: "1", Reset: "0",
+			Namespace: n.Namespace, Path: path, Value: "1", Reset: cmp.Or(n.AdoptedSysctls[path], "0"),
 		})
 	}
 	return set

@@ -36,6 +36,14 @@ func TestLinks(t *testing.T) {
 	adopted.Link, adopted.Adopted = "br0", true
 	owned := adopted
 	owned.AdoptedAddresses = []netip.Prefix{netip.MustParsePrefix("172.20.0.1/24")}
+	routed := adopted
+	routed.AdoptedSysctls = map[string]string{"net/ipv4/conf/br0/route_localnet": "1"}
+	for n, want := range map[*store.Network]string{&adopted: "0", &routed: "1"} {
+		set := view(t, *n).Links()
+		if s, ok := set[len(set)-1].(link.Sysctl); !ok || s.Reset != want {
+			t.Errorf("%+v: want it to be reset to %s", set[len(set)-1], want)
+		}
+	}
 	const localnet = "; sysctl net/ipv4/conf/fwb1/route_localnet=1"
 	for name, c := range map[string]struct {
 		n    store.Network
@@ -168,6 +176,13 @@ func (h host) Link(_ context.Context, _, name string) (link.Info, error) {
 	return link.Info{}, unix.ENODEV
 }
 
+func (h host) Sysctl(_ context.Context, _, path string) (string, error) {
+	if path != "net/ipv4/conf/br0/route_localnet" {
+		return "", unix.ENOENT
+	}
+	return "1", nil
+}
+
 func (h host) UplinkMTU(context.Context) (int, error) { return 1450, nil }
 
 func TestSettle(t *testing.T) {
@@ -180,6 +195,9 @@ func TestSettle(t *testing.T) {
 	n = v4(with(label+"bridge.name", "br0", "mtu", "1400"))
 	if err := Settle(t.Context(), h, &n); err != nil || n.MTU != 1400 || n.MAC != "" || n.Link != "br0" || !n.Adopted || len(n.AdoptedAddresses) != 1 {
 		t.Errorf("%+v, %v: want the host's bridge with its address", n, err)
+	}
+	if got := n.AdoptedSysctls["net/ipv4/conf/br0/route_localnet"]; got != "1" || len(n.AdoptedSysctls) != 1 {
+		t.Errorf("%v: want its route_localnet as it was", n.AdoptedSysctls)
 	}
 	n = v4(with(label+"bridge.name", "br7"))
 	if err := Settle(t.Context(), h, &n); err != nil || n.Link != "br7" || n.Adopted {

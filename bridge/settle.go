@@ -17,6 +17,9 @@ import (
 type Host interface {
 	// Link describes a link; unix.ENODEV if there is none.
 	Link(ctx context.Context, namespace, name string) (link.Info, error)
+	// Sysctl is the value below /proc/sys of a namespace, without white space
+	// around it; unix.ENOENT if there is none.
+	Sysctl(ctx context.Context, namespace, path string) (string, error)
 	// UplinkMTU is the MTU of the route by which the host reaches the outside,
 	// in bytes.
 	UplinkMTU(ctx context.Context) (int, error)
@@ -63,5 +66,29 @@ func adopt(ctx context.Context, host Host, v Network, n *store.Network) error {
 			n.AdoptedAddresses = append(n.AdoptedAddresses, p)
 		}
 	}
-	return nil
+	n.AdoptedSysctls, err = sysctlsOf(ctx, host, v.on(*n))
+	return err
+}
+
+// on returns the network with another record.
+func (n Network) on(r store.Network) Network { n.Network = r; return n }
+
+// sysctlsOf returns what the sysctls that a network wants are now.
+func sysctlsOf(ctx context.Context, host Host, v Network) (map[string]string, error) {
+	var now map[string]string
+	for _, o := range v.Links() {
+		s, ok := o.(link.Sysctl)
+		if !ok {
+			continue
+		}
+		value, err := host.Sysctl(ctx, s.Namespace, s.Path)
+		if err != nil {
+			return nil, err
+		}
+		if now == nil {
+			now = map[string]string{}
+		}
+		now[s.Path] = value
+	}
+	return now, nil
 }

@@ -110,6 +110,7 @@ func (w *world) Reconcile(context.Context, link.Set) ([]link.Repair, error) { re
 func (w *world) Quiesce(context.Context) error                              { return nil }
 func (w *world) Forwards(bool) (bool, error)                                { return true, nil }
 func (w *world) EnableForwarding(context.Context, bool) (bool, error)       { return false, nil }
+func (w *world) Sysctl(context.Context, string, string) (string, error)     { return "0", nil }
 func (w *world) UplinkMTU(context.Context) (int, error)                     { return 1500, nil }
 
 func (w *world) Announce(context.Context, string, string, net.HardwareAddr, ...netip.Addr) error {

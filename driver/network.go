@@ -129,21 +129,27 @@ func (d *Driver) settle(ctx context.Context, n store.Network) (network, error) {
 		return network{}, err
 	}
 	n.AdoptedAddresses = slices.DeleteFunc(n.AdoptedAddresses, func(p netip.Prefix) bool {
-		return d.wantedBy(n.Link, link.Address{Namespace: n.Namespace, Link: n.Link, Prefix: p}.Key())
+		_, wanted := d.wantedBy(n.Link, link.Address{Namespace: n.Namespace, Link: n.Link, Prefix: p}.Key())
+		return wanted
 	})
+	for path := range n.AdoptedSysctls {
+		if o, wanted := d.wantedBy(n.Link, link.Sysctl{Namespace: n.Namespace, Path: path}.Key()); wanted {
+			n.AdoptedSysctls[path] = o.AdoptedSysctls[path]
+		}
+	}
 	v, err := d.view(n)
 	return network{Network: n, view: v}, err
 }
 
-// wantedBy reports whether a network on a link wants an object: then it is
+// wantedBy returns a network on a link that wants an object: then it is
 // fairway's, not the host's own.
-func (d *Driver) wantedBy(onLink string, key link.Key) bool {
+func (d *Driver) wantedBy(onLink string, key link.Key) (network, bool) {
 	for _, n := range d.sortedNetworks() {
 		if n.Link == onLink && slices.ContainsFunc(n.view.Links(), func(o link.Object) bool { return o.Key() == key }) {
-			return true
+			return n, true
 		}
 	}
-	return false
+	return network{}, false
 }
 
 // admit lets n in among the networks, unless it collides with one.

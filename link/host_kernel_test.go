@@ -49,6 +49,13 @@ func TestAdoptedBridge(t *testing.T) {
 	run(t, "ip", "link", "set", "br0", "up", "mtu", "1450")
 	run(t, "ip", "address", "add", "192.0.2.1/24", "dev", "br0")
 	run(t, "ip", "neigh", "add", "192.0.2.9", "lladdr", "02:00:00:00:99:99", "dev", "br0")
+	const localnet = "net/ipv4/conf/br0/route_localnet"
+	run(t, "sysctl", "-qw", "net.ipv4.conf.br0.route_localnet=1")
+	was, err := c.Sysctl(t.Context(), "", localnet)
+	if err != nil || was != "1" {
+		t.Errorf("%s=%q, %v", localnet, was, err)
+	}
+	want = append(want, Sysctl{Path: localnet, Value: "1", Reset: was})
 	before, err := c.Link(t.Context(), "", "br0")
 	must(t, err)
 	must(t, c.Apply(t.Context(), want))
@@ -61,6 +68,12 @@ func TestAdoptedBridge(t *testing.T) {
 	must(t, err)
 	if after.MTU != before.MTU || !bytes.Equal(after.MAC, before.MAC) || after.Alias != before.Alias || !after.Up {
 		t.Errorf("before %+v\nafter %+v", before, after)
+	}
+	if now, err := c.Sysctl(t.Context(), "", localnet); err != nil || now != was {
+		t.Errorf("%s=%q, %v; want %q as before", localnet, now, err, was)
+	}
+	if _, err := c.Sysctl(t.Context(), "", "net/ipv4/conf/gone/route_localnet"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("a sysctl that isn't there: %v, want ENOENT", err)
 	}
 	if out := run(t, "ip", "-d", "-o", "link", "show", "br0"); !strings.Contains(out, "stp_state 1") {
 		t.Errorf("spanning tree was switched off: %s", out)

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -41,6 +42,21 @@ func (c *Conn) sysctl(s *space, path string, flags int) (fd int, err error) {
 		return -1, fmt.Errorf("sysctl %s: %w", path, err)
 	}
 	return fd, nil
+}
+
+// Sysctl returns the value of a file below /proc/sys of a namespace, without
+// white space around it; unix.ENOENT if there is none.
+func (c *Conn) Sysctl(_ context.Context, namespace, path string) (string, error) {
+	s, done, err := c.in(namespace)
+	if err != nil {
+		return "", fmt.Errorf("link: read sysctl %s: %w", path, err)
+	}
+	defer done()
+	value, err := c.readSysctl(s, path)
+	if err != nil {
+		return "", fmt.Errorf("link: read: %w", err)
+	}
+	return value, nil
 }
 
 func (c *Conn) readSysctl(s *space, path string) (string, error) {

@@ -25,11 +25,14 @@ type Network struct {
 
 	// Settled when the network was made.
 	Link    string // the network's link on the host, e.g. the bridge
-	Adopted bool   // the link was there before: used, never configured, never deleted
+	Adopted bool   // the link was there before: used, never deleted, and in the end as it was
 	// AdoptedAddresses were on an adopted link before and stay when the network goes.
 	AdoptedAddresses []netip.Prefix
-	MAC              string // MAC address of Link, colon form; "" kernel's choice
-	MTU              int    // bytes
+	// AdoptedSysctls are what sysctls of an adopted link were before, by path
+	// below /proc/sys: those that the network changes. They are put back when it goes.
+	AdoptedSysctls map[string]string
+	MAC            string // MAC address of Link, colon form; "" kernel's choice
+	MTU            int    // bytes
 }
 
 // A Subnet is one pool of a network as Docker's IPAM data gives it.

@@ -71,7 +71,8 @@ func sample(n int) []Change {
 			ID: id("net"), Engine: "/var/lib/docker", Namespace: "/run/netns/x", Created: at, Name: "web", Confirmed: true,
 			Mode: "bridge", Options: map[string]string{"mtu": "1400"}, Internal: true, IPv4: true, IPv6: true,
 			Subnets: []Subnet{{Space: "fairway-local", Prefix: subnet, Gateway: ip, Aux: map[string]netip.Addr{"a": ip}}},
-			Link:    "fwb1", Adopted: true, AdoptedAddresses: []netip.Prefix{subnet}, MAC: "02:00:00:00:00:01", MTU: 1400,
+			Link:    "fwb1", Adopted: true, AdoptedAddresses: []netip.Prefix{subnet},
+			AdoptedSysctls: map[string]string{"net/ipv4/conf/fwb1/route_localnet": "1"}, MAC: "02:00:00:00:00:01", MTU: 1400,
 		}),
 		PutEndpoint(Endpoint{
 			ID: id("ep"), Network: id("net"), Engine: "/var/lib/docker", Created: at, MAC: "02:00:00:00:00:02",

@@ -33,6 +33,16 @@ const uplinkMTU = 1500
 
 func (c *conn) UplinkMTU(context.Context) (int, error) { return uplinkMTU, nil }
 
+func (c *conn) Sysctl(_ context.Context, _, path string) (value string, err error) {
+	dead := c.look(func() {
+		v, ok := c.kernel.sysctls[path]
+		if value = v; !ok {
+			err = fmt.Errorf("link: read sysctl %s: %w", path, unix.ENOENT)
+		}
+	})
+	return value, cmp.Or(dead, err)
+}
+
 // Subnets are those of the host's routes: of its addresses, here.
 func (c *conn) Subnets(context.Context) (out []netip.Prefix, err error) {
 	err = c.look(func() {

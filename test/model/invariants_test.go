@@ -159,7 +159,9 @@ func (w *world) render(set link.Set) (out []string) {
 		}
 	}
 	for path, v := range sysctls {
-		out = append(out, "sysctl "+path+"="+v)
+		if line := "sysctl " + path + "=" + v; line != asItWas(crowdedBridge) {
+			out = append(out, line)
+		}
 	}
 	return slices.Compact(slices.Sorted(slices.Values(out)))
 }
@@ -277,6 +279,13 @@ func (w *world) checkPorts(s store.Records) error {
 		}
 	}
 	return w.g.checkPorts(want)
+}
+
+// asItWas is the line of a bridge of others' leave to route 127.0.0.0/8, as long
+// as nobody changes it. The crowded one has it already, and must keep it
+// whatever comes and goes there.
+func asItWas(bridge string) string {
+	return "sysctl " + localnet(bridge) + "=" + map[string]string{foreignBridge: "0", crowdedBridge: "1"}[bridge]
 }
 
 // localnet is the path of a link's leave to route 127.0.0.0/8.

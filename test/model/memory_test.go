@@ -26,9 +26,7 @@ type memory struct {
 
 func newMemory(seed uint64) *memory {
 	g := &memory{machine: newMachine(seed)}
-	for _, l := range others() {
-		_ = g.kernel.add(&l)
-	}
+	g.kernel.addOthers()
 	g.machine.ports[portKey{6, netip.IPv4Unspecified(), foreignPort}] = "sshd"
 	return g
 }
@@ -43,6 +41,14 @@ func others() []klink {
 		{place: place{"", crowdedBridge}, kind: "bridge", mtu: 1500, mac: "02:aa:00:00:00:02", up: true, ipv6: true, crowd: 1021},
 		{place: place{"", "fwb-other"}, kind: "bridge", mtu: 1500, mac: "02:aa:00:00:00:04", ipv6: true, alias: "fairway:99998888:somebody"},
 	}
+}
+
+// addOthers makes what others have: see asItWas.
+func (k *kernel) addOthers() {
+	for _, l := range others() {
+		_ = k.add(&l)
+	}
+	k.sysctls[localnet(crowdedBridge)] = "1"
 }
 
 func (g *memory) engine(name string) string { return name }
@@ -173,7 +179,7 @@ func sortOut(line string, ours, others []string) (o, t []string) {
 	switch {
 	case !onOthers(line):
 		return ours, append(others, line)
-	case strings.HasSuffix(line, "route_localnet=0"):
+	case line == asItWas(foreignBridge), line == asItWas(crowdedBridge):
 		return ours, others
 	}
 	return append(ours, line), others
@@ -327,7 +333,5 @@ func (g *memory) reboot() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.kernel, g.rules = newKernel(), newRules()
-	for _, l := range others() {
-		_ = g.kernel.add(&l)
-	}
+	g.kernel.addOthers()
 }

@@ -131,6 +131,9 @@ func (g *real) furnish() error {
 			return fmt.Errorf("%s: %w", l.name, err)
 		}
 	}
+	if err := os.WriteFile("/proc/sys/"+localnet(crowdedBridge), []byte("1"), 0); err != nil {
+		return err
+	}
 	g.foreign, err = net.Listen("tcp4", fmt.Sprint("0.0.0.0:", foreignPort))
 	return err
 }
