@@ -48,6 +48,16 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	if err != nil {
 		return err
 	}
+	if n.Adopted {
+		alone, err := d.lock.alone(ctx, onLink(n))
+		if err != nil {
+			return err
+		}
+		defer alone.release()
+		if n, err = d.settle(ctx, rec); err != nil { // what others have on the bridge may have changed
+			return err
+		}
+	}
 	if err := d.admit(n); err != nil {
 		return err
 	}
@@ -63,6 +73,10 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	}
 	return nil
 }
+
+// onLink is the lock for a bridge of the host's, which several networks may be
+// on: what is left to the others is known only while none comes or goes.
+func onLink(n network) string { return "bridge " + n.Link }
 
 func addressesOf(s store.Subnet) []netip.Addr {
 	out := slices.Collect(maps.Values(s.Aux))
@@ -288,6 +302,13 @@ func (d *Driver) DeleteNetwork(ctx context.Context, id string) error {
 	n, ok := d.network(id)
 	if !ok {
 		return nil
+	}
+	if n.Adopted {
+		alone, err := d.lock.alone(ctx, onLink(n))
+		if err != nil {
+			return err
+		}
+		defer alone.release()
 	}
 	endpoints := d.endpointsOf(id)
 	changes := []store.Change{store.DeleteNetwork(id)}

@@ -80,6 +80,12 @@ func cases() []found {
 			rmnet n1 !die *`,
 		},
 		{
+			"two networks that left a bridge of the host's at the same time each took the other for staying",
+			`network n0 adopted
+			network n2 adopted
+			rmnet n0 || run c0 n0 || rmnet n2`,
+		},
+		{
 			"an endpoint that failed kept an address that had been released",
 			`network n0 small
 			run c0 n0 !fail 3

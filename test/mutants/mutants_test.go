@@ -84,6 +84,10 @@ func mutants() []mutant {
 			"a.loadUse(records)", "_ = records",
 		},
 		{
+			"networks leave a bridge side by side", "driver/network.go",
+			"if n.Adopted {\n\t\talone, err := d.lock.alone(ctx, onLink(n))\n\t\tif err != nil {\n\t\t\treturn err\n\t\t}\n\t\tdefer alone.release()\n\t}\n\tendpoints", "endpoints",
+		},
+		{
 			"forwarding before its guard", "driver/network.go",
 			"\t\tif err == nil && !on {\n\t\t\terr = d.opts.Firewall.GuardForward(ctx, family.v6)\n\t\t}\n\t\tif err == nil && !on {\n\t\t\t_, err = d.opts.Kernel.EnableForwarding(ctx, family.v6)\n\t\t}",
 			"\t\tif err == nil && !on {\n\t\t\t_, err = d.opts.Kernel.EnableForwarding(ctx, family.v6)\n\t\t}\n\t\tif err == nil && !on {\n\t\t\terr = d.opts.Firewall.GuardForward(ctx, family.v6)\n\t\t}",
