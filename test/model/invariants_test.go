@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -173,7 +172,7 @@ func (w *world) renderVeth(v link.Veth) []string {
 		v.Name, v.MTU, v.Alias, v.Master, v.Isolated, v.Learning, v.Hairpin, fdbOf(v))
 	inner := fmt.Sprintf("veth %s@host mtu=%d mac=%s up=false alias=%q", v.Peer, v.MTU, v.PeerMAC, v.Alias)
 	if end, ok := w.g.inner(v.Name); ok && end.ns != "" {
-		inner = fmt.Sprintf("veth %s@%s mtu=%d mac=%s up=true alias=%q", end.name, cmp.Or(v.Sandbox, end.ns), v.MTU, v.PeerMAC, end.alias)
+		inner = fmt.Sprintf("veth %s@%s mtu=%d mac=%s up=true alias=%q", end.name, end.ns, v.MTU, v.PeerMAC, end.alias)
 		for _, a := range slices.SortedFunc(slices.Values(v.Inside.Addresses), netip.Prefix.Compare) {
 			inner += " " + a.String()
 		}
