@@ -55,7 +55,7 @@ func (n Network) Attachment(e store.Endpoint) link.Set {
 	o, _ := n.set.ParseEndpointOptions(e.Options) // CheckEndpoint has seen them
 	mac, _ := net.ParseMAC(e.MAC)
 	set := link.Set{link.Veth{
-		Namespace: n.Namespace, Name: e.HostLink, Peer: e.Inside, PeerMAC: mac, MTU: n.MTU, Master: n.Link,
+		Namespace: n.Namespace, Name: e.HostLink, Peer: e.Inside, PeerMAC: mac, MTU: n.MTU, Master: n.Link, Adopted: n.Adopted,
 		Alias:    link.Mark(n.instance, e.ID, e.Container),
 		Isolated: !n.set.ICC, Learning: !o.Antispoof, Hairpin: n.publishes(),
 		Sandbox: e.Sandbox, Inside: n.Inside(e),

@@ -16,7 +16,9 @@ import (
 )
 
 // CreateEndpoint makes an endpoint durable and real. The same endpoint again
-// is made sure of and answered alike.
+// is made sure of and answered alike. Where somebody has put a bridge of his own
+// in the place of the network's, it is refused: Reconcile makes nothing there
+// either, until the place is free again.
 func (d *Driver) CreateEndpoint(ctx context.Context, spec EndpointSpec) (EndpointReply, error) {
 	h, err := d.lock.endpoint(ctx, spec.Network, spec.ID)
 	if err != nil {

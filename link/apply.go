@@ -14,7 +14,7 @@ import (
 // Apply makes the kernel hold every object of want, in order. It may be
 // repeated: what is there already and is ours is made as wanted. If it fails,
 // what this call made is gone again. A link of somebody else's in the place of
-// one that is wanted is unix.EEXIST, a missing master or an adopted bridge that
+// one that is wanted, a pair's bridge among them, is unix.EEXIST, a missing master or an adopted bridge that
 // is missing unix.ENODEV, a bridge without a free port unix.EXFULL.
 func (c *Conn) Apply(ctx context.Context, want Set) error {
 	a := &attempt{Conn: c}

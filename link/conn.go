@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
@@ -22,12 +23,13 @@ type Options struct {
 // concurrently and from any thread.
 type Conn struct {
 	marks
-	opts   Options
-	log    logrus.FieldLogger
-	own    *space
-	thread thread
-	queue  queue
-	grave  atomic.Uint32 // group of links that are being deleted; 0: not chosen yet
+	opts    Options
+	log     logrus.FieldLogger
+	own     *space
+	thread  thread
+	queue   queue
+	grave   atomic.Uint32 // group of links that are being deleted; 0: not chosen yet
+	bridges sync.Map      // indices of bridges in own that are ours; the kernel gives none a second time
 }
 
 // New opens the namespace that the caller's thread is in. It needs

@@ -20,7 +20,7 @@ func (c *Conn) SandboxAlive(path string) bool {
 // vethInside makes a pair whose end in the sandbox was there before, and
 // vanished with the pair: in the sandbox, as Docker had configured it. The
 // host's end comes up last.
-func (a *attempt) vethInside(s *space, v Veth) error {
+func (a *attempt) vethInside(s *space, v Veth, master int) error {
 	ns, err := netns.GetFromPath(v.Sandbox)
 	if err != nil {
 		return fmt.Errorf("sandbox %s: %w", v.Sandbox, err)
@@ -39,7 +39,7 @@ func (a *attempt) vethInside(s *space, v Veth) error {
 		return fmt.Errorf("sandbox %s: %w", v.Sandbox, err)
 	}
 	name := freeName(v.Inside.Prefix, links)
-	if err := a.pair(s, v, name, int(ns)); err != nil {
+	if err := a.pair(s, v, master, name, int(ns)); err != nil {
 		return err
 	}
 	if err := a.configure(inside, name, v); err != nil {

@@ -51,10 +51,13 @@ type Veth struct {
 	PeerMAC   net.HardwareAddr // the container's address
 	MTU       int              // bytes
 	Master    string           // unix.ENODEV if there is none, unix.EXFULL if it has its 1,023 ports
-	Alias     string           // mark of both ends
-	Isolated  bool             // no frames between isolated ports of the bridge
-	Learning  bool             // false: no learning on the port, PeerMAC is a static FDB entry
-	Hairpin   bool             // frames may leave by the port that they came in by
+	// Adopted: Master is somebody else's bridge. Otherwise it must be ours
+	// (unix.EEXIST): one that somebody else has put in its place gets no port.
+	Adopted  bool
+	Alias    string // mark of both ends
+	Isolated bool   // no frames between isolated ports of the bridge
+	Learning bool   // false: no learning on the port, PeerMAC is a static FDB entry
+	Hairpin  bool   // frames may leave by the port that they came in by
 
 	// Sandbox is the path of the network namespace that Peer was handed to; ""
 	// before Join. When the pair has vanished while its sandbox lives on,

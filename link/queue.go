@@ -182,6 +182,9 @@ func (c *Conn) delete(group []*removal) error {
 			errs = append(errs, fmt.Errorf("link: remove %s: %w", group[i].link, err))
 		case l.name == group[i].link && c.ours(l) && c.isFor(l, group[i].mark):
 			found = append(found, l)
+			if s == c.own {
+				c.bridges.Delete(l.index)
+			}
 		}
 	}
 	return errors.Join(append(errs, c.deleteAll(s, found))...)

@@ -77,6 +77,27 @@ func TestBridgeTaken(t *testing.T) {
 	if got := run(t, "sysctl", "-n", "net.ipv4.conf.fwb1.route_localnet"); got != "1\n" {
 		t.Errorf("route_localnet is %s", got)
 	}
+	err = c.Apply(t.Context(), endpoint(c, 1))
+	const refused = "link: add veth fwv1 to fwb1: somebody else's link is in the place of bridge fwb1: " +
+		"remove or rename it, and fairway makes the bridge again: file exists"
+	if !errors.Is(err, unix.EEXIST) || err.Error() != refused {
+		t.Errorf("an endpoint there:\n got %v\nwant %s", err, refused)
+	}
+	if got := names(t, c); !slices.Equal(got, []string{"fwb1"}) {
+		t.Errorf("links %v, want only the bridge", got)
+	}
+	run(t, "ip", "link", "set", "fwb1", "name", "br0")
+	_, err = c.Reconcile(t.Context(), network(c))
+	must(t, err)
+	must(t, c.Apply(t.Context(), endpoint(c, 1)))
+	clean(t, c, want)
+
+	// The same when it was ours a moment ago.
+	run(t, "ip", "link", "del", "fwb1")
+	run(t, "ip", "link", "add", "fwb1", "type", "bridge")
+	if err = c.Apply(t.Context(), endpoint(c, 2)); err == nil || strings.ReplaceAll(err.Error(), "fwv2", "fwv1") != refused {
+		t.Errorf("an endpoint there:\n got %v\nwant %s", err, refused)
+	}
 }
 
 // A link that is about to be removed is as good as gone, and can be made again

@@ -15,11 +15,15 @@ func (a *attempt) veth(ctx context.Context, s *space, v Veth) error {
 	if err := a.Conn.queue.settle(ctx, v.Namespace, v.Name, v.Peer); err != nil {
 		return err
 	}
-	err := a.newVeth(s, v)
+	master, err := a.master(s, v)
+	if err != nil {
+		return err
+	}
+	err = a.newVeth(s, v, master)
 	if errors.Is(err, unix.EEXIST) {
 		var again bool
-		if again, err = a.reveth(ctx, s, v); again && err == nil {
-			err = a.newVeth(s, v)
+		if again, err = a.reveth(ctx, s, v, master); again && err == nil {
+			err = a.newVeth(s, v, master)
 		}
 	}
 	if errors.Is(err, unix.EXFULL) {
@@ -28,12 +32,37 @@ func (a *attempt) veth(ctx context.Context, s *space, v Veth) error {
 	return err
 }
 
-// newVeth makes a pair that is not there.
-func (a *attempt) newVeth(s *space, v Veth) error {
-	if v.Sandbox != "" && a.SandboxAlive(v.Sandbox) {
-		return a.vethInside(s, v)
+// master returns the index of the bridge that a pair is to be on. Where a bridge
+// of ours should be, nothing is made on somebody else's, as by Reconcile. A bridge
+// is read once: that takes 0.2 ms, but it is the same one as long as its index
+// is.
+func (c *Conn) master(s *space, v Veth) (int, error) {
+	index, err := s.index(v.Master)
+	if err != nil || v.Adopted {
+		return index, err
 	}
-	if err := a.pair(s, v, v.Peer, -1); err != nil {
+	if _, ok := c.bridges.Load(index); ok && s == c.own {
+		return index, nil
+	}
+	l, err := s.fast.link(v.Master)
+	if err != nil {
+		return 0, fmt.Errorf("link %s: %w", v.Master, err)
+	}
+	if !c.ourBridge(l) {
+		return 0, fmt.Errorf("somebody else's link is in the place of bridge %s: remove or rename it, and fairway makes the bridge again: %w", v.Master, unix.EEXIST)
+	}
+	if s == c.own {
+		c.bridges.Store(l.index, nil)
+	}
+	return l.index, nil
+}
+
+// newVeth makes a pair that is not there.
+func (a *attempt) newVeth(s *space, v Veth, master int) error {
+	if v.Sandbox != "" && a.SandboxAlive(v.Sandbox) {
+		return a.vethInside(s, v, master)
+	}
+	if err := a.pair(s, v, master, v.Peer, -1); err != nil {
 		return err
 	}
 	a.later(v, setLink(0, v.Peer, linkChange{alias: alias(v.Alias)}), nil)
@@ -42,11 +71,7 @@ func (a *attempt) newVeth(s *space, v Veth) error {
 
 // pair makes both ends, the peer in the namespace of a descriptor or, with -1,
 // beside the host's end, which speaks no IPv6 and will be up.
-func (a *attempt) pair(s *space, v Veth, peer string, peerNS int) error {
-	master, err := s.index(v.Master)
-	if err != nil {
-		return err
-	}
+func (a *attempt) pair(s *space, v Veth, master int, peer string, peerNS int) error {
 	a.opts.Step("link.apply veth")
 	if _, err := s.fast.one(newVeth(v, master, a.group, peer, peerNS)); err != nil {
 		return err
@@ -73,7 +98,7 @@ func (a *attempt) port(v Veth, index int) {
 
 // reveth sees to a link that has a name of the pair. What is left of another
 // endpoint of ours is removed, and then the pair can be made.
-func (a *attempt) reveth(ctx context.Context, s *space, v Veth) (again bool, err error) {
+func (a *attempt) reveth(ctx context.Context, s *space, v Veth, master int) (again bool, err error) {
 	host, err := s.fast.link(v.Name)
 	name := v.Name
 	if errors.Is(err, unix.ENODEV) {
@@ -90,7 +115,7 @@ func (a *attempt) reveth(ctx context.Context, s *space, v Veth) (again bool, err
 		return false, taken(host)
 	}
 	if name == v.Name && host.kind == "veth" && a.isFor(host, v.Alias) && !halfMade(v, host) {
-		return false, a.repairVeth(s, v, host)
+		return false, a.repairVeth(s, v, host, master)
 	}
 	a.enqueue(v.Namespace, name, host.alias)
 	return true, a.Conn.queue.settle(ctx, v.Namespace, name)
@@ -104,11 +129,7 @@ func halfMade(v Veth, host linkState) bool {
 
 // repairVeth makes a pair that is there as wanted. An end in a sandbox is the
 // container's.
-func (a *attempt) repairVeth(s *space, v Veth, host linkState) error {
-	master, err := s.index(v.Master)
-	if err != nil {
-		return err
-	}
+func (a *attempt) repairVeth(s *space, v Veth, host linkState, master int) error {
 	fdb, err := s.fdb(host.index)
 	if err != nil {
 		return err

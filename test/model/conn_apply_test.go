@@ -111,6 +111,9 @@ func (a *attempt) addPair(v link.Veth, l *klink) error {
 	if k.host(v.Peer) != nil {
 		return unix.EEXIST
 	}
+	if b := k.host(v.Master); b != nil && !v.Adopted && !b.ours() {
+		return unix.EEXIST
+	}
 	if err := k.enslave(l, v.Master); err != nil {
 		return err
 	}
