@@ -16,7 +16,7 @@ help: ## print this list
 build: ## build bin/fairway, one static file
 	$(GO) build -trimpath -o bin/ ./cmd/fairway
 
-test: lint test-unit test-kernel test-e2e ## run all tests (root; under 30 minutes)
+test: lint test-unit test-mutants test-kernel test-e2e ## run all tests (root; under 30 minutes)
 
 test-unit: ## run the tests that need no root (under 3 minutes)
 	$(GO) test ./...

@@ -170,7 +170,7 @@ func plant(t *testing.T, root string, m mutant) string {
 func run(t *testing.T, root, overlay string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-timeout", "2m", "./test/model",
+	cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-timeout", "2m", "-failfast", "./test/model",
 		"-rapid.checks", "1000", "-rapid.shrinktime", "1s")
 	cmd.Dir = root
 	return cmd.CombinedOutput()
