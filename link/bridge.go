@@ -21,7 +21,11 @@ func (a *attempt) bridge(ctx context.Context, s *space, b Bridge) error {
 	a.opts.Step("link.apply bridge")
 	_, err := s.fast.one(newBridge(b, a.group))
 	if errors.Is(err, unix.EEXIST) {
-		return a.rebridge(s, b)
+		var again bool
+		if again, err = a.rebridge(ctx, s, b); !again || err != nil {
+			return err
+		}
+		_, err = s.fast.one(newBridge(b, a.group))
 	}
 	if err != nil {
 		return err
@@ -46,21 +50,30 @@ func (a *attempt) adopt(s *space, b Bridge) error {
 	return nil
 }
 
-// rebridge makes a bridge that is there as wanted, if it is ours.
-func (a *attempt) rebridge(s *space, b Bridge) error {
+// rebridge makes a bridge that is there as wanted, if it is ours. What is left of
+// another network of ours is removed, with its addresses, and then the bridge can
+// be made.
+func (a *attempt) rebridge(ctx context.Context, s *space, b Bridge) (again bool, err error) {
 	have, err := s.fast.link(b.Name)
+	if errors.Is(err, unix.ENODEV) {
+		return true, nil // gone meanwhile
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !a.ourBridge(have) {
-		return taken(have)
+		return false, taken(have)
+	}
+	if !a.isFor(have, b.Alias) {
+		a.enqueue(b.Namespace, b.Name, have.alias)
+		return true, a.Conn.queue.settle(ctx, b.Namespace, b.Name)
 	}
 	if bridgeDiff(b, have, a.marks) == "" {
-		return nil
+		return false, nil
 	}
 	a.opts.Step("link.apply bridge")
 	if err := a.bridgeInet6(s, b); err != nil {
-		return err
+		return false, err
 	}
 	if have.bridge != nil && *have.bridge != (bridgeState{}) {
 		for _, req := range setBridge(have) {
@@ -72,7 +85,7 @@ func (a *attempt) rebridge(s *space, b Bridge) error {
 		change.mac = b.MAC // to set it, even to the same, costs what is known of the neighbours
 	}
 	a.later(b, setLink(have.index, "", change), nil)
-	return nil
+	return false, nil
 }
 
 // ourBridge reports whether a link is a bridge that this instance made.

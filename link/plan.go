@@ -123,26 +123,20 @@ func (p *planner) orphanLinks() {
 	}
 }
 
-// orphansOnBridges removes what nobody wants on bridges that are all ours.
+// orphansOnBridges removes neighbours that nobody wants from bridges of ours:
+// endpoints leave them behind in a crash. An address that nobody wants is
+// somebody else's (an operator's, keepalived's): ours come and go with their
+// bridge.
 func (p *planner) orphansOnBridges() {
-	names := map[int]string{}
-	addresses, neighbours := map[addressAt]bool{}, map[neighbourAt]bool{}
+	names, neighbours := map[int]string{}, map[neighbourAt]bool{}
 	for _, o := range p.want {
 		switch o := o.(type) {
 		case Bridge:
 			if l, ok := p.byName[o.Name]; ok && !o.Adopted && p.ours(l) {
 				names[l.index] = l.name
 			}
-		case Address:
-			addresses[addressAt{p.byName[o.Link].index, o.Prefix}] = true
 		case Neighbour:
 			neighbours[neighbourAt{p.byName[o.Link].index, o.IP}] = true
-		}
-	}
-	byAddress := func(a, b addressAt) int { return cmp.Or(a.link-b.link, a.prefix.Compare(b.prefix)) }
-	for _, a := range slices.SortedFunc(maps.Keys(p.addresses), byAddress) {
-		if name, ok := names[a.link]; ok && !addresses[a] && !a.prefix.Addr().IsLinkLocalUnicast() {
-			p.remove(Address{p.namespace, name, a.prefix}, "belonged to nothing")
 		}
 	}
 	byIP := func(a, b neighbourAt) int { return cmp.Or(a.link-b.link, a.ip.Compare(b.ip)) }

@@ -200,7 +200,6 @@ func TestPlan(t *testing.T) {
 				{1, netip.MustParsePrefix("127.0.0.1/8")}:   0,
 			}
 		}, `
-			remove address 172.30.0.9/24 on fwb1: belonged to nothing
 			make address 172.30.0.1/24 on fwb1: was missing`},
 		{"neighbours", func(w *world) {
 			w.have.neighbours = map[neighbourAt]string{

@@ -197,7 +197,7 @@ func (c *conn) drift(o link.Object) string {
 	return c.differs(o)
 }
 
-// strays finds what is ours and not wanted: links by their mark, and what is
+// strays finds what is ours and not wanted: links by their mark, and neighbours
 // on a bridge of ours.
 func (c *conn) strays(want link.Set) (out link.Set, err error) {
 	names, keys := map[string]bool{}, map[link.Key]bool{}
@@ -226,17 +226,6 @@ func (c *conn) strays(want link.Set) (out link.Set, err error) {
 			hw, _ := net.ParseMAC(mac)
 			if o := (link.Neighbour{Link: n.link, IP: n.ip, MAC: hw}); slices.Contains(bridges, n.link) && !keys[o.Key()] {
 				out = append(out, o)
-			}
-		}
-		for _, name := range bridges {
-			l := c.kernel.host(name)
-			if l == nil {
-				continue
-			}
-			for _, a := range l.addresses {
-				if o := (link.Address{Link: name, Prefix: a}); !keys[o.Key()] {
-					out = append(out, o)
-				}
 			}
 		}
 	})
