@@ -53,6 +53,8 @@ type Kernel interface {
 	// Apply makes every object, in order. It may be repeated; if it fails, what
 	// this call made is gone again.
 	Apply(ctx context.Context, want link.Set) error
+	// Annotate gives the links of objects their marks, and changes nothing else.
+	Annotate(ctx context.Context, want link.Set) error
 	// Remove takes objects away; links go in groups, a little later.
 	Remove(ctx context.Context, objects link.Set) error
 	// Reconcile makes everything of ours as wanted, and says what it repaired.

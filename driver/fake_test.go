@@ -24,6 +24,7 @@ type world struct {
 	links     map[string]bool // names in the host's namespace
 	sandboxes map[string]bool // paths of those that live
 	forgotten []nat.Endpoint
+	annotated link.Set
 
 	apply  func(link.Set)
 	begin  func([]store.Change) <-chan error
@@ -88,6 +89,13 @@ func (w *world) Remove(_ context.Context, gone link.Set) error {
 			delete(w.links, v.Peer)
 		}
 	}
+	return nil
+}
+
+func (w *world) Annotate(_ context.Context, want link.Set) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.annotated = append(w.annotated, want...)
 	return nil
 }
 

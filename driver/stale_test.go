@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fairway/driver"
+	"fairway/link"
 	"fairway/store"
 )
 
@@ -59,6 +60,30 @@ func TestOtherEngine(t *testing.T) {
 			t.Errorf("%d networks and %d endpoints left, want both", len(d.Networks()), len(d.Endpoints()))
 		}
 	})
+}
+
+// A container's name is a change of its link's mark, no more: an attachment is
+// not made again for it, nor twice.
+func TestAnnotate(t *testing.T) {
+	w := newWorld()
+	d := w.start(t, store.Records{})
+	must(t, d.CreateNetwork(t.Context(), network))
+	attach(t, d, endpoint("a", "10.1.0.2/24"), "/run/netns/a")
+	w.apply = func(s link.Set) { t.Errorf("applied %v", s) }
+	known := driver.Known{Engine: "/e", Networks: map[string]driver.KnownNetwork{
+		network.ID: {Name: "net", Containers: map[string]driver.Container{"a": {ID: "c1", Name: "web"}}},
+	}}
+	d.Observe(t.Context(), known)
+	d.Observe(t.Context(), known)
+	var marks []string
+	for _, o := range w.annotated {
+		if v, ok := o.(link.Veth); ok {
+			marks = append(marks, v.Alias)
+		}
+	}
+	if len(marks) != 1 || marks[0] != "fairway:test:a:web" {
+		t.Errorf("marks %q, want the container's name once", marks)
+	}
 }
 
 // Connections to the endpoints of a network go with it.

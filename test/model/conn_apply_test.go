@@ -204,6 +204,38 @@ func (c *conn) differs(o link.Object) string {
 	return ""
 }
 
+// Annotate changes marks.
+func (c *conn) Annotate(_ context.Context, want link.Set) error {
+	for _, o := range want {
+		v, ok := o.(link.Veth)
+		if !ok || c.isPending(v.Name) {
+			continue
+		}
+		differs := false
+		if err := c.look(func() {
+			l := c.kernel.host(v.Name)
+			differs = l != nil && l.kind == "veth" && c.ours(l) && (l.alias == "" || owner(l.alias) == owner(v.Alias)) && l.alias != v.Alias
+		}); err != nil {
+			return err
+		}
+		if !differs {
+			continue
+		}
+		if err := c.do("link.annotate", func() error {
+			if l := c.kernel.host(v.Name); l != nil {
+				l.alias = v.Alias
+				if l.peer.ns == "" {
+					l.peer.alias = v.Alias
+				}
+			}
+			return nil
+		}); err != nil {
+			return fmt.Errorf("link: annotate %s: %w", v, err)
+		}
+	}
+	return nil
+}
+
 func fdbOf(v link.Veth) string {
 	if v.Learning {
 		return ""
