@@ -153,6 +153,8 @@ func (w *world) revive() {
 func (w *world) settle(repair bool) error {
 	w.g.arm(fault{})
 	w.revive()
+	w.g.arm(fault{}) // one that was due in a recovery, and didn't strike
+	w.revive()
 	if err := w.g.quiesce(); err != nil {
 		return fmt.Errorf("quiesce: %w", err)
 	}
