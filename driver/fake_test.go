@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	logtest "github.com/sirupsen/logrus/hooks/test"
 	"golang.org/x/sys/unix"
 
 	"fairway/bridge"
@@ -25,6 +26,7 @@ type world struct {
 	sandboxes map[string]bool // paths of those that live
 	forgotten []nat.Endpoint
 	annotated link.Set
+	log       *logtest.Hook // what was said
 
 	apply  func(link.Set)
 	begin  func([]store.Change) <-chan error
@@ -38,6 +40,8 @@ func newWorld() *world {
 // start returns a driver that holds the records, restored.
 func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 	t.Helper()
+	log, hook := logtest.NewNullLogger()
+	w.log = hook
 	d, err := driver.New(driver.Options{
 		Instance: "test",
 		Modes: map[string]driver.Mode{"bridge": {
@@ -45,7 +49,7 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			View:   func(n store.Network) (driver.View, error) { return bridge.New("test", n) },
 		}},
 		Store: w, Kernel: w, Firewall: firewall{}, Ports: ports{}, Connections: connections{w}, Pools: pools{},
-		Refresh: func() {},
+		Refresh: func() {}, Log: log,
 	}, records)
 	must(t, err)
 	must(t, d.Restore(t.Context()))

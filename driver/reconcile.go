@@ -131,14 +131,13 @@ func (d *Driver) Run(ctx context.Context) error {
 	owed, reconcile := time.NewTicker(everyOwed), time.NewTicker(everyReconcile)
 	defer owed.Stop()
 	defer reconcile.Stop()
+	var disk trouble
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-owed.C:
-			if err := d.settleOwed(); err != nil {
-				d.log.Error(err)
-			}
+			disk.note(d.log, "writing records to the disk", d.settleOwed())
 		case <-reconcile.C:
 			d.removeAbandoned(ctx)
 			if _, err := d.Reconcile(ctx); err != nil {

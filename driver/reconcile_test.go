@@ -3,9 +3,14 @@ package driver_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"fairway/link"
 	"fairway/nat"
@@ -70,6 +75,43 @@ var slow = struct { //nolint:gochecknoglobals // a constant
 	name  string
 	takes time.Duration
 }{"br-slow", 20 * time.Second}
+
+// A disk that is full for an hour is said when it begins and when it is over.
+func TestDiskTroubleIsSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		d := w.start(t, store.Records{})
+		must(t, d.CreateNetwork(t.Context(), network))
+		attach(t, d, endpoint("a", "10.1.0.2/24"), "/run/netns/a")
+		w.log.Reset()
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- d.Run(ctx) }()
+		cause := unix.ENOSPC
+		w.begin = func([]store.Change) <-chan error { return answer(fmt.Errorf("store: commit: %w", cause)) }
+		must(t, d.Leave(t.Context(), network.ID, "a")) // owes its record
+		time.Sleep(time.Hour)
+		cause = unix.EROFS
+		time.Sleep(time.Hour + 500*time.Millisecond)
+		w.begin = nil
+		time.Sleep(time.Hour)
+		stop()
+		must(t, <-ended)
+		var said []string
+		for _, e := range w.log.AllEntries() {
+			said = append(said, fmt.Sprint(e.Level, ": ", e.Message, " ", e.Data["error"]))
+		}
+		const fails = "error: writing records to the disk fails; it is tried again until it works store: commit: "
+		want := []string{
+			fails + "no space left on device",
+			fails + "read-only file system",
+			"info: writing records to the disk works again, after 2h0m0s <nil>",
+		}
+		if !slices.Equal(said, want) {
+			t.Errorf("said\n%s\nwant\n%s", strings.Join(said, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
 
 // A record that couldn't be written is not written later over a newer one.
 func TestOwedIsNotNewer(t *testing.T) {

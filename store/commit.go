@@ -150,7 +150,11 @@ func (s *Store) commit(calls []call) error {
 		maps.Copy(s.doubtful, before)
 	}
 	err = fmt.Errorf("store: commit %s: %w", describe(calls), err)
-	s.opts.Log.Error(err)
+	if s.broken != nil {
+		s.opts.Log.Error(err)
+	} else {
+		s.opts.Log.Debug(err) // the callers', to say or to try again
+	}
 	return err
 }
 
