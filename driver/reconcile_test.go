@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,16 +85,22 @@ func TestDiskTroubleIsSaidOnce(t *testing.T) {
 		must(t, d.CreateNetwork(t.Context(), network))
 		attach(t, d, endpoint("a", "10.1.0.2/24"), "/run/netns/a")
 		w.log.Reset()
+		var cause atomic.Int64
+		w.begin = func([]store.Change) <-chan error {
+			if errno := unix.Errno(cause.Load()); errno != 0 {
+				return answer(fmt.Errorf("store: commit: %w", errno))
+			}
+			return answer(nil)
+		}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- d.Run(ctx) }()
-		cause := unix.ENOSPC
-		w.begin = func([]store.Change) <-chan error { return answer(fmt.Errorf("store: commit: %w", cause)) }
+		cause.Store(int64(unix.ENOSPC))
 		must(t, d.Leave(t.Context(), network.ID, "a")) // owes its record
 		time.Sleep(time.Hour)
-		cause = unix.EROFS
+		cause.Store(int64(unix.EROFS))
 		time.Sleep(time.Hour + 500*time.Millisecond)
-		w.begin = nil
+		cause.Store(0)
 		time.Sleep(time.Hour)
 		stop()
 		must(t, <-ended)
