@@ -123,7 +123,13 @@ func (w *world) wantedLinks(s store.Records) (want, optional []string, err error
 			wanted = append(wanted, v.Attachment(e)...)
 		}
 	}
-	return w.render(wanted), w.render(maybe), nil
+	optional = w.render(maybe)
+	for _, line := range optional {
+		if port, _, ok := strings.Cut(line, " master="+crowdedBridge+" "); ok {
+			optional = append(optional, port) // somebody took it off, and another its place
+		}
+	}
+	return w.render(wanted), optional, nil
 }
 
 // render returns the lines of a dump that has these objects.
