@@ -57,11 +57,6 @@ func (c *Client) Ports(ctx context.Context) (Ports, error) {
 	return get[Ports](ctx, c, "/v1/ports")
 }
 
-// Daemon returns what the daemon was built from.
-func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
-	return get[Daemon](ctx, c, "/v1/version")
-}
-
 func get[T any](ctx context.Context, c *Client, path string) (v T, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://fairway"+path, nil)
 	if err != nil {

@@ -102,7 +102,7 @@ func TestReplies(t *testing.T) {
 		t.Errorf("ports (-want +got):\n%s", d)
 	}
 
-	d, err := c.Daemon(t.Context())
+	d, err := get[Daemon](t.Context(), c, "/v1/version")
 	if err != nil || d != (Daemon{1, Build{Version: "1.2.3", Go: "go1"}}) {
 		t.Errorf("daemon %+v, %v", d, err)
 	}

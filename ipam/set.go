@@ -81,19 +81,6 @@ func (s *set) tree(h host) (*node, int) {
 	return s.near, s.height
 }
 
-func (s *set) has(h host) bool {
-	n, level := s.tree(h)
-	for ; n != nil && level > 0; level-- {
-		k, _ := place(level, uint32(h.lo))
-		n = n.kids[k]
-	}
-	if n == nil {
-		return false
-	}
-	k, bit := place(0, uint32(h.lo))
-	return n.words[k]&(1<<bit) != 0
-}
-
 func (s *set) add(h host) {
 	if at := (host{h.hi, h.lo >> windowBits}); at != (host{}) {
 		n := s.far[at]

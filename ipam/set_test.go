@@ -101,6 +101,20 @@ func TestSetAgainstMap(t *testing.T) {
 	})
 }
 
+// has reports whether h is in the set. The allocator itself knows by its entries.
+func (s *set) has(h host) bool {
+	n, level := s.tree(h)
+	for ; n != nil && level > 0; level-- {
+		k, _ := place(level, uint32(h.lo))
+		n = n.kids[k]
+	}
+	if n == nil {
+		return false
+	}
+	k, bit := place(0, uint32(h.lo))
+	return n.words[k]&(1<<bit) != 0
+}
+
 // TestSetFull fills all that one window holds, so that the search has to go on
 // in the next.
 func TestSetFull(t *testing.T) {
