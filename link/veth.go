@@ -27,7 +27,8 @@ func (a *attempt) veth(ctx context.Context, s *space, v Veth) error {
 		}
 	}
 	if errors.Is(err, unix.EXFULL) {
-		return fmt.Errorf("bridge %s has the 1,023 ports that one can have: %w", v.Master, err)
+		// BR_MAX_PORTS, net/bridge/br_private.h
+		return fmt.Errorf("bridge %s has the 1,023 ports that a bridge can have: remove one, or use another network: %w", v.Master, unix.EXFULL)
 	}
 	return err
 }

@@ -104,3 +104,41 @@ func allAtOnce(t *testing.T, n int, f func(i int) error) {
 		t.Fatalf("%d of %d failed", failed, n)
 	}
 }
+
+// TestBridgeIsFull has an endpoint come to a bridge of the host's that has all
+// the ports that the kernel gives one. It is refused in one line, leaves nothing,
+// and comes when a port is free.
+func TestBridgeIsFull(t *testing.T) {
+	on(t, []string{newest}, func(t *testing.T, h *lab.Host) {
+		if world.driver == "bridge" {
+			return // its error is about a link that nobody knows
+		}
+		h.Sh(t, `
+			ip link add crowd0 type bridge
+			for i in $(seq 1023); do
+				echo link add crowd$i-0 group 77 master crowd0 type veth peer name crowd$i-1 group 77
+			done | ip -batch -`)
+		defer h.Sh(t, "ip link del group 77; ip link del crowd0")
+		lan0(t, h, "--opt", "com.docker.network.bridge.name=crowd0")
+		look := func() string {
+			return h.Sh(t, "ip -br link | cut -d' ' -f1; ip neigh show dev crowd0; docker ps -aq; ls /run/docker/netns")
+		}
+		before := look()
+		out := h.DockerErr(t, append([]string{"run", "--rm"}, runArgs("a1", "--network", "n1", "--publish", "8080:80")[1:]...)...)
+		const says = "bridge crowd0 has the 1,023 ports that a bridge can have: remove one, or use another network: exchange full\n"
+		if !strings.Contains(out, says) {
+			t.Errorf("docker run says %q, want a line that ends in %q", out, says)
+		}
+		want(t, "what is there afterwards", look(), before)
+		for _, what := range []string{"endpoints", "ports"} {
+			if left, err := h.Listed(what); err != nil || len(left) > 0 {
+				t.Errorf("%s left: %v, %v", what, left, err)
+			}
+		}
+		h.Exec(t, "ip", "link", "del", "crowd500-0")
+		serve(t, h, "a1", "--network", "n1", "--publish", "8080:80").reaches(t, "tcp", lab.Outside+":7", "neighbour", h.IP)
+		neighbour(h).reaches(t, "tcp", at(h.IP, 8080), "a1", lab.Neighbour)
+		h.Docker(t, "rm", "--force", "a1")
+		h.Docker(t, "network", "rm", "n1")
+	})
+}
