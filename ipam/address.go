@@ -131,7 +131,15 @@ func (h *handle) mayUse(spec AddressSpec, gone *lease) error {
 // sharesGateway reports whether l is a gateway of a subnet that networks share:
 // each of them may name it as its own. It goes with the last of their pools.
 func (h *handle) sharesGateway(l *lease) bool {
-	return l.Kind == store.KindGateway && sharedOption(h.Options) && len(h.subnet.handles) > 1
+	if l.Kind != store.KindGateway || !sharedOption(h.Options) {
+		return false
+	}
+	for _, other := range h.subnet.handles {
+		if other != h && sharedOption(other.Options) {
+			return true
+		}
+	}
+	return false
 }
 
 // repeated reports whether l was given out in a reply to the same request that

@@ -256,7 +256,7 @@ func (m *machine) releaseAddress(t *rapid.T) {
 	h := m.drawHandle(t)
 	ip := m.drawIP(t, h.subnet)
 	a := m.model.addrs[h.subnet][ip]
-	mine := a.inUse() && a.handle == h.id
+	mine := a.inUse() && a.handle == h.id && !m.model.sharesGateway(h, a)
 	if m.outcome(t, m.ReleaseAddress(context.Background(), h.id, ip), true, mine) && mine {
 		m.model.release(h.subnet, ip, time.Now())
 	}

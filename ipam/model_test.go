@@ -108,10 +108,18 @@ func (m *model) releasePool(h *modelHandle, now time.Time) {
 		return
 	}
 	for _, ip := range m.sorted(h.subnet) {
-		if a := m.addrs[h.subnet][ip]; a.inUse() && a.handle == h.id {
+		if a := m.addrs[h.subnet][ip]; a.inUse() && a.handle == h.id && !m.sharesGateway(h, a) {
 			m.release(h.subnet, ip, now)
 		}
 	}
+}
+
+// sharesGateway reports whether a is the gateway of a subnet that h shares with
+// another handle.
+func (m *model) sharesGateway(h *modelHandle, a modelAddr) bool {
+	return a.inUse() && a.gateway && h.shared && slices.ContainsFunc(m.on(h.subnet), func(o *modelHandle) bool {
+		return o.id != h.id && o.shared
+	})
 }
 
 func (m *model) sorted(subnet netip.Prefix) []netip.Addr {
@@ -145,7 +153,8 @@ func (m *model) repeated(h *modelHandle, a modelAddr, spec AddressSpec) bool {
 func (m *model) answers(h *modelHandle, spec AddressSpec, now time.Time, delay time.Duration) []netip.Addr {
 	addrs := m.addrs[h.subnet]
 	if ip := spec.Address; ip.IsValid() {
-		if h.subnet.Contains(ip) && modelUsable(h.subnet, ip) && (!addrs[ip].inUse() || m.repeated(h, addrs[ip], spec)) {
+		if h.subnet.Contains(ip) && modelUsable(h.subnet, ip) && (!addrs[ip].inUse() || m.repeated(h, addrs[ip], spec) ||
+			spec.Gateway && m.sharesGateway(h, addrs[ip])) {
 			return []netip.Addr{ip}
 		}
 		return nil
