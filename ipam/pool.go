@@ -34,11 +34,14 @@ func (a *Allocator) RequestPool(ctx context.Context, spec PoolSpec) (PoolReply, 
 	if err != nil {
 		return PoolReply{}, err
 	}
-	commit := a.store.Begin(append(a.forgetUseless(h.subnet), store.PutPool(h.Pool))...)
+	changes, forgotten := a.forgetUseless(h.subnet)
+	commit := a.store.Begin(append(changes, store.PutPool(h.Pool))...)
 	a.mu.Unlock()
 	err = a.await(ctx, commit, func(err error) {
 		if err != nil {
 			a.detach(h)
+		} else {
+			forgotten()
 		}
 	})
 	if err != nil {

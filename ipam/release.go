@@ -89,12 +89,15 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 	s := h.subnet
 	changes := []store.Change{store.DeletePool(h.ID)}
 	var finishes []func(error)
+	forgotten := func() {}
 	last := len(s.handles) == 1
 	if last {
 		for ip := range s.entries {
 			changes = append(changes, store.DeleteAddress(s.space, s.prefix, ip))
 		}
-		changes = append(changes, a.forgetUseless(s)...)
+		var useless []store.Change
+		useless, forgotten = a.forgetUseless(s)
+		changes = append(changes, useless...)
 	} else {
 		for _, l := range s.leasesOf(h) {
 			if h.sharesGateway(l) {
@@ -115,6 +118,7 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 			if last {
 				clear(s.entries)
 			}
+			forgotten()
 			a.detach(h)
 		}
 	}

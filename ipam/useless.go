@@ -32,18 +32,22 @@ func (a *Allocator) sweep(n int) (changes []store.Change) {
 }
 
 // forgetUseless returns changes that delete all useless records of s: before a
-// new life, and at its end.
-func (a *Allocator) forgetUseless(s *subnet) (changes []store.Change) {
-	a.useless = slices.DeleteFunc(a.useless, func(u address) bool {
-		if u.space != s.space || u.subnet != s.prefix {
-			return false
+// new life, and at its end. They are useless until the commit has succeeded,
+// which done is to tell.
+func (a *Allocator) forgetUseless(s *subnet) (changes []store.Change, done func()) {
+	gone := map[address]bool{}
+	for _, u := range a.useless {
+		if u.space != s.space || u.subnet != s.prefix || gone[u] {
+			continue
 		}
+		gone[u] = true
 		if _, ok := s.entries[u.ip]; !ok {
 			changes = append(changes, store.DeleteAddress(u.space, u.subnet, u.ip))
 		}
-		return true
-	})
-	return changes
+	}
+	return changes, func() {
+		a.useless = slices.DeleteFunc(a.useless, func(u address) bool { return gone[u] })
+	}
 }
 
 // expire ends the reuse delays in s that are over.
