@@ -108,6 +108,9 @@ type Pools interface {
 	// ConfirmRequested is Confirm for those that were requested, before what
 	// they are for is made.
 	ConfirmRequested(space string, subnet netip.Prefix, ips ...netip.Addr)
+	// Released reports whether Docker has given back every pool of a subnet that
+	// it was given before a time; false if that isn't known.
+	Released(space string, subnet netip.Prefix, before time.Time) bool
 	// Free takes back addresses that were requested before a time, for an
 	// endpoint that is gone though Docker didn't release them.
 	Free(ctx context.Context, space string, subnet netip.Prefix, before time.Time, ips ...netip.Addr) error

@@ -26,7 +26,9 @@ type world struct {
 	sandboxes map[string]bool // paths of those that live
 	forgotten []nat.Endpoint
 	annotated link.Set
-	log       *logtest.Hook // what was said
+	released  map[netip.Prefix]bool // pools that Docker gave back
+	log       *logtest.Hook         // what was said
+	refreshed int                   // looks at the engine that were asked for
 
 	apply  func(link.Set)
 	begin  func([]store.Change) <-chan error
@@ -48,8 +50,8 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			Settle: func(ctx context.Context, n *store.Network) error { return bridge.Settle(ctx, w, n) },
 			View:   func(n store.Network) (driver.View, error) { return bridge.New("test", n) },
 		}},
-		Store: w, Kernel: w, Firewall: firewall{}, Ports: ports{}, Connections: connections{w}, Pools: pools{},
-		Refresh: func() {}, Log: log,
+		Store: w, Kernel: w, Firewall: firewall{}, Ports: ports{}, Connections: connections{w}, Pools: pools{w},
+		Refresh: func() { w.refreshed++ }, Log: log,
 	}, records)
 	must(t, err)
 	must(t, d.Restore(t.Context()))
@@ -162,10 +164,14 @@ func (c connections) Forget(ctx context.Context, e nat.Endpoint) error {
 	return nil
 }
 
-type pools struct{}
+type pools struct{ w *world }
 
 func (pools) Confirm(string, netip.Prefix, ...netip.Addr)          {}
 func (pools) ConfirmRequested(string, netip.Prefix, ...netip.Addr) {}
+func (p pools) Released(_ string, subnet netip.Prefix, _ time.Time) bool {
+	return p.w.released[subnet]
+}
+
 func (pools) Free(context.Context, string, netip.Prefix, time.Time, ...netip.Addr) error {
 	return nil
 }

@@ -29,7 +29,8 @@ func (d *Driver) CheckGateway(_ context.Context, spec NetworkSpec) (skip4, skip6
 }
 
 // CreateNetwork makes a network durable and real. The same network again is
-// made sure of; another one of the same ID is an error.
+// made sure of; another one of the same ID is an error, and so is one whose
+// subnet overlaps another one's, unless Docker has given that one up.
 func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	h, err := d.lock.network(ctx, spec.ID)
 	if err != nil {
@@ -44,6 +45,9 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	}
 	rec := recordOf(spec)
 	rec.Created = time.Now()
+	if err := d.takeOverSubnets(ctx, rec); err != nil {
+		return err
+	}
 	n, err := d.settle(ctx, rec)
 	if err != nil {
 		return err
@@ -59,6 +63,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 		}
 	}
 	if err := d.admit(n); err != nil {
+		d.opts.Refresh() // the other one may be stale: its time runs from the first look that says so
 		return err
 	}
 	err = d.carryOut(ctx, n, []store.Change{store.PutNetwork(n.Network)}, []store.Change{store.DeleteNetwork(n.ID)},
@@ -180,12 +185,8 @@ func (d *Driver) admit(n network) error {
 		if o.Link == n.Link {
 			continue // two networks on a bridge of the host's: they may share a subnet
 		}
-		for _, a := range n.Subnets {
-			for _, b := range o.Subnets {
-				if a.Prefix.Bits() > 0 && b.Prefix.Bits() > 0 && a.Prefix.Overlaps(b.Prefix) {
-					return fmt.Errorf("subnet %s: overlaps %s of network %s", a.Prefix, b.Prefix, o.title())
-				}
-			}
+		if a, b, ok := overlap(n.Network, o.Network); ok {
+			return fmt.Errorf("subnet %s: overlaps %s of network %s", a, b, o.title())
 		}
 	}
 	d.networks[n.ID] = n
@@ -303,6 +304,12 @@ func (d *Driver) DeleteNetwork(ctx context.Context, id string) error {
 	if !ok {
 		return nil
 	}
+	return d.removeNetwork(ctx, n)
+}
+
+// removeNetwork takes n and what endpoints it still has out of the store, the
+// firewall and the kernel. The caller holds its lock.
+func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 	if n.Adopted {
 		alone, err := d.lock.alone(ctx, onLink(n))
 		if err != nil {
@@ -310,8 +317,8 @@ func (d *Driver) DeleteNetwork(ctx context.Context, id string) error {
 		}
 		defer alone.release()
 	}
-	endpoints := d.endpointsOf(id)
-	changes := []store.Change{store.DeleteNetwork(id)}
+	endpoints := d.endpointsOf(n.ID)
+	changes := []store.Change{store.DeleteNetwork(n.ID)}
 	for _, e := range endpoints {
 		changes = append(changes, store.DeleteEndpoint(e.ID))
 	}

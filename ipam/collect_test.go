@@ -173,3 +173,40 @@ func TestDamagedRecords(t *testing.T) {
 		}
 	})
 }
+
+// Docker gives the pools of a network back before it has the network removed.
+func TestReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t, Options{})
+		subnet := netip.MustParsePrefix("10.0.0.0/24")
+		released := func(before time.Time, want bool) {
+			t.Helper()
+			if got := d.Released(SpaceLocal, subnet, before); got != want {
+				t.Errorf("released %t, want %t", got, want)
+			}
+		}
+		pool := d.pool("10.0.0.0/24")
+		made := time.Now() // the network, with its call under way
+		released(made, false)
+		time.Sleep(time.Second)
+		again := d.pool("10.0.0.0/24") // perhaps the first request once more
+		released(made, false)
+		d.Confirm(SpaceLocal, subnet, netip.MustParseAddr("10.0.0.1"))
+		for _, p := range []string{pool, again} {
+			released(made, false)
+			if err := d.ReleasePool(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		released(made, true)
+		d.pool("10.0.0.0/24") // for another network
+		released(made, true)
+
+		if d.Released("LocalDefault", netip.MustParsePrefix("10.9.0.0/24"), made) {
+			t.Error("a pool of Docker's own: released")
+		}
+		if !d.Released(SpaceLocal, netip.MustParsePrefix("10.9.0.0/24"), made) {
+			t.Error("a pool that nobody has: not released")
+		}
+	})
+}

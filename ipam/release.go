@@ -3,7 +3,9 @@ package ipam
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
+	"time"
 
 	"fairway/store"
 )
@@ -35,6 +37,28 @@ func (a *Allocator) ReleasePool(ctx context.Context, id string) error {
 		return fmt.Errorf("ipam: release pool %s: %w", h.Subnet, err)
 	}
 	return nil
+}
+
+// Released reports whether Docker has given back, or was found not to know, every
+// pool of a subnet that it was given before a time. Of a pool that isn't from
+// here nothing is known, and it is false.
+func (a *Allocator) Released(space string, subnet netip.Prefix, before time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := a.spaces[space]
+	if all == nil {
+		return false
+	}
+	s := all.by[subnet]
+	if s == nil {
+		return true
+	}
+	for _, h := range s.handles {
+		if h.Confirmed || !h.Created.After(before) {
+			return false
+		}
+	}
+	return true
 }
 
 // A release is the removal of a handle while its commit is under way. The handle

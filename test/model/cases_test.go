@@ -92,6 +92,19 @@ func cases() []found {
 			repeat 1 !full *
 			run c0 n0`,
 		},
+		{
+			"a DeleteNetwork that got lost kept its subnet from the next network",
+			`network n0 same
+			rmnet n0 !cut *
+			network n1 same
+			network n0 docker`,
+		},
+		{
+			"a network in another address space takes a subnet over that is in use",
+			`network n1 same
+			network n0 docker
+			run c0 n1`,
+		},
 	}
 }
 

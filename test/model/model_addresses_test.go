@@ -32,6 +32,7 @@ func (m *model) requestPool(r request, o outcome) (why string, err error) {
 		if err != nil || want.IsValid() && got != want {
 			return why, fmt.Errorf("pool %q instead of %s", o.reply.Pool, r.pool)
 		}
+		m.bear(o.reply.PoolID)
 		fateOf(m.pools, o.reply.PoolID).become(&poolFact{m.engine(r.engine), r.space, got.String(), r.subPool})
 	}
 	return why, nil

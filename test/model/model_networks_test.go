@@ -19,6 +19,7 @@ func (m *model) createNetwork(r request, o outcome) (why string, err error) {
 	for id, other := range m.networks {
 		if id != r.network && slices.ContainsFunc(other.facts(), func(n *netFact) bool { return formsOverlap(n.form, fact.form) }) {
 			why = "overlaps " + id
+			m.takeOver(id)
 		}
 	}
 	if r.shape.bad {
@@ -34,7 +35,39 @@ func (m *model) createNetwork(r request, o outcome) (why string, err error) {
 		return why, nil
 	}
 	settle(m, f, o, fact, false)
+	m.bear(r.network)
 	return why, nil
+}
+
+// takeOver notes that a network may be gone for another one's sake, if Docker has
+// given a pool of it back.
+func (m *model) takeOver(id string) {
+	f := m.networks[id]
+	if !m.loose && !slices.ContainsFunc(f.facts(), func(n *netFact) bool { return m.givenUp(id, n) }) {
+		return
+	}
+	f.add(nil)
+	for _, e := range m.endpoints {
+		if slices.ContainsFunc(e.facts(), func(e *epFact) bool { return e.network == id }) {
+			e.add(nil)
+		}
+	}
+}
+
+// givenUp reports whether a network has a subnet of fairway's without a pool that
+// was requested before the network was made.
+func (m *model) givenUp(id string, n *netFact) bool {
+	if !strings.Contains(n.form, "fairway-") {
+		return false
+	}
+	return slices.ContainsFunc(prefixesIn(n.form), func(p netip.Prefix) bool {
+		for pool, f := range m.pools {
+			if s := f.sure(); s != nil && s.subnet == p.String() && m.born[pool] < m.born[id] {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 func netForm(r request) string {

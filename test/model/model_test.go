@@ -22,6 +22,7 @@ type model struct {
 	gateways  map[lease]bool       // requested as a gateway: they go with their pool only
 	weak      map[string][]*epFact // what a Leave has changed: it counts only if no crash follows
 	died      bool                 // since the last look
+	born      map[string]int       // in which order networks and pools were first made, by ID
 	lostPools int                  // replies with a PoolID that nobody has read
 	lostIPs   int                  // likewise with an address
 	loose     bool                 // calls overlap: their order isn't known
@@ -92,6 +93,7 @@ func newModel(mu *sync.Mutex) *model {
 		mu:       mu,
 		networks: map[string]*fate[netFact]{}, endpoints: map[string]*fate[epFact]{},
 		pools: map[string]*fate[poolFact]{}, leases: map[lease]holding{}, weak: map[string][]*epFact{}, gateways: map[lease]bool{}, holders: map[lease]string{}, askers: map[lease]string{},
+		born: map[string]int{},
 	}
 }
 
@@ -100,7 +102,7 @@ func (m *model) clone() *model {
 	out := *m
 	out.networks, out.endpoints, out.pools = cloneFates(m.networks), cloneFates(m.endpoints), cloneFates(m.pools)
 	out.leases, out.holders, out.gateways = maps.Clone(m.leases), maps.Clone(m.holders), maps.Clone(m.gateways)
-	out.askers = maps.Clone(m.askers)
+	out.askers, out.born = maps.Clone(m.askers), maps.Clone(m.born)
 	out.weak = maps.Clone(m.weak)
 	return &out
 }
@@ -120,6 +122,13 @@ func fateOf[T comparable](all map[string]*fate[T], id string) *fate[T] {
 		all[id] = f
 	}
 	return f
+}
+
+// bear notes that something is made now, unless it was before.
+func (m *model) bear(id string) {
+	if _, ok := m.born[id]; !ok {
+		m.born[id] = len(m.born)
+	}
 }
 
 // settle notes what a call that was to change a record has done.
