@@ -195,7 +195,7 @@ func (p *Ports) Close() error {
 func (p *Ports) conflict(k key, except map[*hold]bool) error {
 	for _, h := range p.byPort[k.protoPort] {
 		if overlap(h.ip, k.ip) && !except[h] {
-			return bindError(k, ErrAllocated)
+			return conflictOf(k, h.owner)
 		}
 	}
 	return nil

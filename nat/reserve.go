@@ -191,7 +191,7 @@ func (r *reservation) bind(h *hold) (err error) {
 		return err
 	}
 	if slices.ContainsFunc(r.made[h.protoPort], func(m *hold) bool { return overlap(m.ip, h.ip) }) {
-		return bindError(h.key, ErrAllocated)
+		return conflictOf(h.key, r.owner)
 	}
 	h.fd, err = bind(h.key, false)
 	return err

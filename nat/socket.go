@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -97,14 +96,6 @@ func sockaddr(ip netip.Addr, port uint16) unix.Sockaddr {
 		return &unix.SockaddrInet6{Addr: ip.As16(), Port: int(port)}
 	}
 	return &unix.SockaddrInet4{Addr: ip.As4(), Port: int(port)}
-}
-
-// bindError words a refusal as Docker does.
-func bindError(k key, err error) error {
-	if errors.Is(err, unix.EADDRINUSE) {
-		err = ErrAllocated
-	}
-	return fmt.Errorf("Bind for %s:%d failed: %w", k.ip, k.port, err) //nolint:staticcheck // Docker's words
 }
 
 // freePort returns a port that is free on ip, chosen by the kernel among the

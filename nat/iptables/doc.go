@@ -27,5 +27,9 @@
 // DOCKER-USER comes before ours; if it returns early, the jump at the end of
 // FORWARD still accepts where the policy would drop.
 //
+// Beside nat/nftables, NewAccepts keeps just FAIRWAY-ACCEPT, -FROM and -TO: an
+// accept is final only in its own table, so that FORWARD's policy would drop
+// what nftables lets pass.
+//
 // Rules stay when the daemon stops.
 package iptables

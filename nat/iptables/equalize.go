@@ -20,6 +20,9 @@ func (f *Firewall) equalize(ctx context.Context, want nat.State, all bool) ([]na
 	var repairs []nat.Repair
 	for _, v6 := range f.families() {
 		rules := render(want, v6, f.opts.Instance, a)
+		if f.accepts {
+			rules = renderAccepts(want, v6, f.opts.Instance, a)
+		}
 		if v6 && !all && f.known && !f.used6 && len(rules.chains) == 0 {
 			continue
 		}
@@ -49,6 +52,9 @@ func (f *Firewall) equalizeFamily(ctx context.Context, want ruleset, v6 bool) (f
 		var have saved
 		if have, err = parseSave(out); err != nil {
 			return nil, err
+		}
+		if f.accepts && !have.has("filter", "FORWARD") {
+			want = ruleset{} // nobody uses iptables: nothing there could drop
 		}
 		p := compare(have, want, f.opts.Instance)
 		if err = f.restore(ctx, v6, p.text()); err == nil {

@@ -27,13 +27,14 @@ type Options struct {
 type Firewall struct {
 	opts   Options
 	run    runner
-	around func(ours map[string]bool) (around, error)
+	around func(ours map[string]bool) (nat.Around, error)
 	no6    error         // why there is no IPv6
 	busy   chan struct{} // holds a token while the fields below are used
 
 	networks  map[string]nat.Network // what is wanted, by ID
 	endpoints map[string]nat.Endpoint
 	known     bool // the kernel was made equal to that
+	accepts   bool // only that: see NewAccepts
 	used6     bool // there are IPv6 rules of ours
 }
 
@@ -57,8 +58,24 @@ func New(_ context.Context, opts Options) (*Firewall, error) {
 	if opts.Step == nil {
 		opts.Step = func(string) {}
 	}
-	look := func(ours map[string]bool) (around, error) { return lookAround(opts.Instance, ours) }
+	look := func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts.Instance, ours) }
 	return newFirewall(opts, programs{}, look, lacks6()), nil
+}
+
+// NewAccepts returns a Firewall that translates and drops nothing: it only lets
+// the networks' packets pass FORWARD and DOCKER-USER, where the host's iptables
+// have FORWARD at all, for a firewall made elsewhere that drops what may not
+// pass. What New left, its Reconcile removes. On a host without the programs it
+// is nil.
+func NewAccepts(ctx context.Context, opts Options) (*Firewall, error) {
+	f, err := New(ctx, opts)
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, nil
+	}
+	if err == nil {
+		f.accepts = true
+	}
+	return f, err
 }
 
 func silent() logrus.FieldLogger {
@@ -67,7 +84,7 @@ func silent() logrus.FieldLogger {
 	return l
 }
 
-func newFirewall(opts Options, run runner, look func(map[string]bool) (around, error), no6 error) *Firewall {
+func newFirewall(opts Options, run runner, look func(map[string]bool) (nat.Around, error), no6 error) *Firewall {
 	return &Firewall{
 		opts: opts, run: run, around: look, no6: no6, busy: make(chan struct{}, 1),
 		networks: map[string]nat.Network{}, endpoints: map[string]nat.Endpoint{},
@@ -171,7 +188,7 @@ func (f *Firewall) Reconcile(ctx context.Context, want nat.State) ([]nat.Repair,
 
 // check6 refuses what needs IPv6 where there is none.
 func (f *Firewall) check6(s nat.State) error {
-	if f.no6 == nil {
+	if f.no6 == nil || f.accepts {
 		return nil
 	}
 	for _, n := range s.Networks {

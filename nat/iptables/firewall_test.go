@@ -19,7 +19,7 @@ import (
 func newTestFirewall(f *fake) *Firewall {
 	opts := Options{Instance: "1a2b3c", Step: func(string) {}}
 	opts.Log = silent()
-	return newFirewall(opts, f, func(map[string]bool) (around, error) { return around{}, nil }, nil)
+	return newFirewall(opts, f, func(map[string]bool) (nat.Around, error) { return nat.Around{}, nil }, nil)
 }
 
 func withNetwork(t *testing.T, f *fake) *Firewall {

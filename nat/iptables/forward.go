@@ -78,15 +78,15 @@ func (r renderer) other(flag string) []rule {
 // Docker are known by name before they are there; links that just look like
 // one are not meant.
 func (r renderer) foreign(flag, verdict, not string) (rules []rule) {
-	for _, l := range r.around.lookalikes {
+	for _, l := range r.around.Lookalikes {
 		rules = append(rules, r.rule(0, "%s %s -j %s", flag, l, not))
 	}
 	for _, l := range r.links {
-		if looksLikeDockers(l.link) {
+		if nat.LooksLikeDockers(l.link) {
 			rules = append(rules, r.rule(0, "%s %s -j %s", flag, l.link, not))
 		}
 	}
-	for _, l := range append([]string{"docker0", "docker_gwbridge", "br-+"}, r.around.foreign...) {
+	for _, l := range append([]string{"docker0", "docker_gwbridge", "br-+"}, r.around.Foreign...) {
 		rules = append(rules, r.rule(0, "%s %s -j %s", flag, l, verdict))
 	}
 	return rules
@@ -98,11 +98,11 @@ func (r renderer) accept() []rule {
 	rules := []rule{r.rule(0, "-j %s", chainForward)}
 	add := func(format string, args ...any) { rules = append(rules, r.rule(0, format, args...)) }
 	for _, b := range r.links {
-		if !r.around.uplinks[b.link] { // else only what is of our networks
+		if !r.around.Uplinks[b.link] { // else only what is of our networks
 			add("-i %s -o %s -j ACCEPT", b.link, b.link)
 		}
 		for _, n := range b.nets {
-			if r.around.uplinks[b.link] {
+			if r.around.Uplinks[b.link] {
 				add("%s-i %s -o %s -j ACCEPT", b.src(n), b.link, b.link)
 				add("%s-i %s -o %s -j ACCEPT", b.dst(n), b.link, b.link)
 			}

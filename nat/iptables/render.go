@@ -33,7 +33,7 @@ const pass = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT"
 type renderer struct {
 	v6       bool
 	instance string
-	around   around
+	around   nat.Around
 	links    []bridge
 }
 
@@ -54,7 +54,7 @@ type network struct {
 }
 
 // render returns what the kernel must hold in one family for state.
-func render(state nat.State, v6 bool, instance string, a around) ruleset {
+func render(state nat.State, v6 bool, instance string, a nat.Around) ruleset {
 	r := renderer{v6: v6, instance: instance, around: a, links: bridges(state, v6, a)}
 	endpoints := endpointRules(state, v6, instance)
 	if len(r.links) == 0 && len(endpoints) == 0 {
@@ -91,10 +91,31 @@ func render(state nat.State, v6 bool, instance string, a around) ruleset {
 	return out
 }
 
+// renderAccepts returns the part of render that lets pass: what nothing drops
+// in this ruleset.
+func renderAccepts(state nat.State, v6 bool, instance string, a nat.Around) ruleset {
+	r := renderer{v6: v6, instance: instance, around: a, links: bridges(state, v6, a)}
+	if len(r.links) == 0 {
+		return ruleset{}
+	}
+	jump := r.comment() + "-j " + chainAccept
+	return ruleset{
+		chains: []chain{
+			{"filter", chainFrom, r.other("-i")},
+			{"filter", chainTo, r.other("-o")},
+			{"filter", chainAccept, list(r.accept()[1:]...)},
+		},
+		hooks: []hook{
+			{"filter", "FORWARD", jump, anywhere, false},
+			{"filter", "DOCKER-USER", jump, lastButReturn, true},
+		},
+	}
+}
+
 type chainKey struct{ table, name string }
 
 // bridges groups the networks of a family by their link, sorted by it.
-func bridges(state nat.State, v6 bool, a around) (out []bridge) {
+func bridges(state nat.State, v6 bool, a nat.Around) (out []bridge) {
 	byLink := map[string][]network{}
 	for _, n := range state.Networks {
 		for _, f := range n.Families {
@@ -105,7 +126,7 @@ func bridges(state nat.State, v6 bool, a around) (out []bridge) {
 	}
 	for l, nets := range byLink {
 		slices.SortFunc(nets, func(a, b network) int { return cmp.Compare(a.ID, b.ID) })
-		out = append(out, bridge{link: l, nets: nets, shared: len(nets) > 1 || a.uplinks[l]})
+		out = append(out, bridge{link: l, nets: nets, shared: len(nets) > 1 || a.Uplinks[l]})
 	}
 	slices.SortFunc(out, func(a, b bridge) int { return cmp.Compare(a.link, b.link) })
 	return out

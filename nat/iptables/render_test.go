@@ -78,25 +78,25 @@ func TestGolden(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		state  nat.State
-		around around
+		around nat.Around
 	}{
-		{"nothing", nat.State{}, around{}},
-		{"nat", with(nil, allPorts()...), around{}},
-		{"no-ports", with(nil), around{}},
+		{"nothing", nat.State{}, nat.Around{}},
+		{"nat", with(nil, allPorts()...), nat.Around{}},
+		{"no-ports", with(nil), nat.Around{}},
 		{"snat", with(func(n *nat.Network) {
 			n.Families[0].SNAT, n.Families[1].SNAT = netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8:f::7")
-		}), around{}},
-		{"no-masquerade", with(func(n *nat.Network) { n.Families[0].Masquerade, n.Families[1].Masquerade = false, false }), around{}},
-		{"unprotected", with(mode(nat.Unprotected), testPort(6, "", 8080, "172.30.1.2:80")), around{}},
-		{"routed", with(mode(nat.Routed), testPort(6, "", 0, "172.30.1.2:80"), testPort(17, "", 0, "[2001:db8:a::2]:53")), around{}},
-		{"isolated", with(func(n *nat.Network) { mode(nat.IsolatedGateway)(n); n.Internal = true }), around{}},
-		{"internal", with(func(n *nat.Network) { n.Internal = true }), around{}},
-		{"icc-off", with(func(n *nat.Network) { n.ICC = false }), around{}},
-		{"trusted", with(func(n *nat.Network) { n.Trusted = []string{"eth1", "wg0"} }), around{}},
-		{"two", two, around{}},
-		{"two-on-one-bridge", shared, around{}},
-		{"uplink-bridge", lan, around{uplinks: map[string]bool{"br-lan": true}}},
-		{"other-bridges", with(mode(nat.Unprotected)), around{foreign: []string{"virbr0"}, lookalikes: []string{"br-lan"}}},
+		}), nat.Around{}},
+		{"no-masquerade", with(func(n *nat.Network) { n.Families[0].Masquerade, n.Families[1].Masquerade = false, false }), nat.Around{}},
+		{"unprotected", with(mode(nat.Unprotected), testPort(6, "", 8080, "172.30.1.2:80")), nat.Around{}},
+		{"routed", with(mode(nat.Routed), testPort(6, "", 0, "172.30.1.2:80"), testPort(17, "", 0, "[2001:db8:a::2]:53")), nat.Around{}},
+		{"isolated", with(func(n *nat.Network) { mode(nat.IsolatedGateway)(n); n.Internal = true }), nat.Around{}},
+		{"internal", with(func(n *nat.Network) { n.Internal = true }), nat.Around{}},
+		{"icc-off", with(func(n *nat.Network) { n.ICC = false }), nat.Around{}},
+		{"trusted", with(func(n *nat.Network) { n.Trusted = []string{"eth1", "wg0"} }), nat.Around{}},
+		{"two", two, nat.Around{}},
+		{"two-on-one-bridge", shared, nat.Around{}},
+		{"uplink-bridge", lan, nat.Around{Uplinks: map[string]bool{"br-lan": true}}},
+		{"other-bridges", with(mode(nat.Unprotected)), nat.Around{Foreign: []string{"virbr0"}, Lookalikes: []string{"br-lan"}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got strings.Builder
@@ -126,8 +126,8 @@ func TestRenderIsStable(t *testing.T) {
 	a, b := testNetwork("aaaaaaaaaaaaaaaa", "fwa"), testNetwork("bbbbbbbbbbbbbbbb", "fwb")
 	e, f := testEndpoint(allPorts()...), testEndpoint(testPort(6, "", 9090, "172.30.1.3:80"))
 	f.ID = "f1f1f1f1f1f1f1f1"
-	one := render(nat.State{Networks: []nat.Network{a, b}, Endpoints: []nat.Endpoint{e, f}}, false, "1a2b3c", around{})
-	other := render(nat.State{Networks: []nat.Network{b, a}, Endpoints: []nat.Endpoint{f, e}}, false, "1a2b3c", around{})
+	one := render(nat.State{Networks: []nat.Network{a, b}, Endpoints: []nat.Endpoint{e, f}}, false, "1a2b3c", nat.Around{})
+	other := render(nat.State{Networks: []nat.Network{b, a}, Endpoints: []nat.Endpoint{f, e}}, false, "1a2b3c", nat.Around{})
 	text := func(r ruleset) string { return compare(saved{}, r, "1a2b3c").text() }
 	if d := cmp.Diff(text(one), text(other)); d != "" {
 		t.Error(d)

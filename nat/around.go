@@ -1,4 +1,4 @@
-package iptables
+package nat
 
 import (
 	"errors"
@@ -9,40 +9,38 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-
-	"fairway/nat"
 )
 
-// around is what is on the host besides fairway's networks and matters to
+// An Around is what is on the host besides fairway's networks and matters to
 // them.
-type around struct {
-	// foreign are bridges of others' containers and virtual machines, but for
+type Around struct {
+	// Foreign are bridges of others' containers and virtual machines, but for
 	// those with the names that Docker gives.
-	foreign []string
-	// lookalikes are links with a name like Docker's bridges that are none.
-	lookalikes []string
-	// uplinks are bridges that lead to the outside: a default route goes by
+	Foreign []string
+	// Lookalikes are links with a name like Docker's bridges that are none.
+	Lookalikes []string
+	// Uplinks are bridges that lead to the outside: a default route goes by
 	// them, or a port of them is no end of a container or virtual machine.
-	uplinks map[string]bool
+	Uplinks map[string]bool
 }
 
 // dockers are the names that Docker gives to its bridges. One of them with a
 // network card in it is still a bridge of containers.
 var dockers = regexp.MustCompile(`^(docker0|docker_gwbridge|br-[0-9a-f]{12})$`) //nolint:gochecknoglobals // a constant
 
-// looksLikeDockers reports whether the rules take a link for one of Docker's
+// LooksLikeDockers reports whether the rules take a link for one of Docker's
 // bridges by its name.
-func looksLikeDockers(name string) bool {
+func LooksLikeDockers(name string) bool {
 	return name == "docker0" || name == "docker_gwbridge" || strings.HasPrefix(name, "br-")
 }
 
-// lookAround reads the host's links and default routes. Bridges of ours are not
+// LookAround reads the host's links and default routes. Bridges of ours are not
 // foreign, nor those that were and are about to go: they carry the mark of the
 // instance still.
-func lookAround(instance string, ours map[string]bool) (around, error) {
+func LookAround(instance string, ours map[string]bool) (Around, error) {
 	links, err := netlink.LinkList()
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return around{}, fmt.Errorf("iptables: list links: %w", err)
+		return Around{}, fmt.Errorf("nat: list links: %w", err)
 	}
 	gateways := map[int]bool{}
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
@@ -51,7 +49,7 @@ func lookAround(instance string, ours map[string]bool) (around, error) {
 			if family == unix.AF_INET6 {
 				continue // a kernel without IPv6
 			}
-			return around{}, fmt.Errorf("iptables: list routes: %w", err)
+			return Around{}, fmt.Errorf("nat: list routes: %w", err)
 		}
 		for _, r := range routes {
 			if r.Dst != nil {
@@ -76,8 +74,8 @@ func lookAround(instance string, ours map[string]bool) (around, error) {
 }
 
 // sortOut says what each link is to us.
-func sortOut(links []netlink.Link, gateways map[int]bool, ours map[string]bool) around {
-	a := around{uplinks: map[string]bool{}}
+func sortOut(links []netlink.Link, gateways map[int]bool, ours map[string]bool) Around {
+	a := Around{Uplinks: map[string]bool{}}
 	outward := map[int]bool{} // index of a bridge with a port to the outside
 	for _, l := range links {
 		if m := l.Attrs().MasterIndex; m != 0 && l.Type() != "veth" && l.Type() != "tuntap" && l.Type() != "tun" {
@@ -86,23 +84,23 @@ func sortOut(links []netlink.Link, gateways map[int]bool, ours map[string]bool) 
 	}
 	for _, l := range links {
 		name := l.Attrs().Name
-		if nat.CheckLink(name) != nil {
+		if CheckLink(name) != nil {
 			continue // no rule can name it
 		}
 		isBridge := l.Type() == "bridge"
 		uplink := isBridge && (gateways[l.Attrs().Index] || outward[l.Attrs().Index] && !dockers.MatchString(name))
 		if uplink {
-			a.uplinks[name] = true
+			a.Uplinks[name] = true
 		}
 		switch {
 		case ours[name]:
-		case looksLikeDockers(name) && (!isBridge || uplink):
-			a.lookalikes = append(a.lookalikes, name)
-		case isBridge && !uplink && !looksLikeDockers(name):
-			a.foreign = append(a.foreign, name)
+		case LooksLikeDockers(name) && (!isBridge || uplink):
+			a.Lookalikes = append(a.Lookalikes, name)
+		case isBridge && !uplink && !LooksLikeDockers(name):
+			a.Foreign = append(a.Foreign, name)
 		}
 	}
-	slices.Sort(a.foreign)
-	slices.Sort(a.lookalikes)
+	slices.Sort(a.Foreign)
+	slices.Sort(a.Lookalikes)
 	return a
 }

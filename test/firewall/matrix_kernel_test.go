@@ -1,6 +1,6 @@
 //go:build kernel
 
-package iptables
+package firewall
 
 import (
 	"sync"
@@ -42,13 +42,15 @@ func check(t *testing.T, probes []probe) {
 
 // TestMatrix: what must pass and what must not, beside each engine's rules,
 // with both flavours of iptables and both policies of FORWARD.
-func TestMatrix(t *testing.T) {
+func TestMatrix(t *testing.T) { eachBackend(t, testMatrix) }
+
+func testMatrix(t *testing.T, kind backend) {
 	for _, flavour := range flavours {
 		for _, e := range engines {
 			for _, policy := range []string{"DROP", "ACCEPT"} {
 				t.Run(flavour+"/"+e.name+"/"+policy, func(t *testing.T) {
 					useFlavour(t, flavour)
-					w := newWorld(t)
+					w := newWorld(t, kind)
 					w.docker(t, e)
 					w.host.run(t, "iptables", "-P", "FORWARD", policy)
 					w.host.run(t, "ip6tables", "-P", "FORWARD", policy)
@@ -64,7 +66,7 @@ func TestMatrix(t *testing.T) {
 					check(t, w.common())
 					check(t, w.besideDocker(e, policy))
 					if t.Failed() {
-						t.Log(w.host.run(t, "iptables-save"), w.host.run(t, "ip6tables-save"))
+						w.dump(t)
 					}
 				})
 			}

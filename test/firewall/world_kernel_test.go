@@ -1,6 +1,6 @@
 //go:build kernel
 
-package iptables
+package firewall
 
 import (
 	"net/netip"
@@ -21,12 +21,14 @@ import (
 // and the same in IPv6 below 2001:db8:. The neighbour routes all of it by the
 // host.
 type world struct {
+	kind                      backend
 	host, lan, a1, a2, b1, d1 *namespace
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, kind backend) *world {
 	t.Helper()
 	w := &world{
+		kind: kind,
 		host: newNamespace(t, "host"), lan: newNamespace(t, "lan"), a1: newNamespace(t, "a1"),
 		a2: newNamespace(t, "a2"), b1: newNamespace(t, "b1"), d1: newNamespace(t, "d1"),
 	}
@@ -145,7 +147,7 @@ func (w *world) firewall(t *testing.T) *hosted {
 	h := &hosted{host: w.host}
 	w.host.do(func() {
 		var err error
-		if h.f, err = New(t.Context(), Options{Instance: "test1"}); err != nil {
+		if h.f, err = w.kind.make(t.Context(), "test1", nil); err != nil {
 			t.Error(err)
 		}
 	})
@@ -157,7 +159,7 @@ func (w *world) firewall(t *testing.T) *hosted {
 
 // hosted calls a Firewall in a namespace.
 type hosted struct {
-	f    *Firewall
+	f    firewall
 	host *namespace
 }
 

@@ -1,4 +1,4 @@
-package iptables
+package nat
 
 import (
 	"testing"
@@ -28,12 +28,12 @@ func TestSortOut(t *testing.T) {
 		bridge(18, "br-lan"),
 		bridge(19, "odd+"),
 	}, map[int]bool{13: true, 1: true}, map[string]bool{"fwa": true})
-	want := around{
-		foreign:    []string{"virbr0"},
-		lookalikes: []string{"br-ext", "br-lan", "br-wan"},
-		uplinks:    map[string]bool{"br0": true, "br-wan": true, "br-lan": true},
+	want := Around{
+		Foreign:    []string{"virbr0"},
+		Lookalikes: []string{"br-ext", "br-lan", "br-wan"},
+		Uplinks:    map[string]bool{"br0": true, "br-wan": true, "br-lan": true},
 	}
-	if d := cmp.Diff(want, got, cmp.AllowUnexported(around{})); d != "" {
+	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 }

@@ -1,6 +1,6 @@
 //go:build kernel
 
-package iptables
+package firewall
 
 import "testing"
 
@@ -10,7 +10,9 @@ import "testing"
 // reaches itself through the host's address only with hairpin on, and from an
 // isolated port nothing comes back into the bridge. Without it, packets are
 // routed and no flag matters.
-func TestHairpin(t *testing.T) {
+func TestHairpin(t *testing.T) { eachBackend(t, testHairpin) }
+
+func testHairpin(t *testing.T, kind backend) {
 	for _, c := range []struct {
 		name, nf, hairpin, isolated string
 		itself, sibling             bool
@@ -22,7 +24,7 @@ func TestHairpin(t *testing.T) {
 		{"br_netfilter, hairpin, isolated", "1", "on", "on", false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w, _, _ := start(t, nil)
+			w, _, _ := start(t, kind, nil)
 			w.host.sysctl(t, "net/bridge/bridge-nf-call-iptables", c.nf)
 			w.host.sysctl(t, "net/bridge/bridge-nf-call-ip6tables", c.nf)
 			for _, l := range []string{"va1", "va2"} {

@@ -1,6 +1,6 @@
 //go:build kernel
 
-package iptables
+package firewall
 
 import (
 	"context"

@@ -1,6 +1,6 @@
 //go:build kernel
 
-package iptables
+package firewall
 
 import (
 	"net/netip"
@@ -20,7 +20,7 @@ func (w *world) ours(t *testing.T) string {
 			out = append(out, line)
 		}
 	}
-	return strings.Join(out, "")
+	return strings.Join(out, "") + w.table(t)
 }
 
 // foreign returns all other lines of rules.
@@ -37,7 +37,8 @@ func (w *world) foreign(t *testing.T) string {
 
 // TestReconcile: whatever is done to the rules, one Reconcile makes them right,
 // says so, and a second one finds nothing and writes nothing.
-func TestReconcile(t *testing.T) {
+func TestReconcileIptables(t *testing.T) {
+	kind := viaIptables
 	tampers := []struct {
 		name    string
 		command string // in a shell
@@ -67,7 +68,7 @@ func TestReconcile(t *testing.T) {
 	for _, flavour := range flavours {
 		t.Run(flavour, func(t *testing.T) {
 			useFlavour(t, flavour)
-			w := newWorld(t)
+			w := newWorld(t, kind)
 			w.docker(t, engines[0])
 			fw := w.firewall(t)
 			a, b := networks()
@@ -97,8 +98,10 @@ func TestReconcile(t *testing.T) {
 
 // TestReconcileTakesOver: a Firewall of a new process finds what an old one
 // left, and keeps it without a write; what nobody wants any more goes.
-func TestReconcileTakesOver(t *testing.T) {
-	w, _, s := start(t, nil)
+func TestReconcileTakesOver(t *testing.T) { eachBackend(t, testReconcileTakesOver) }
+
+func testReconcileTakesOver(t *testing.T, kind backend) {
+	w, _, s := start(t, kind, nil)
 	before := w.ours(t)
 	fw := w.firewall(t)
 	if r := fw.reconcile(t, s); len(r) != 0 {
@@ -118,10 +121,12 @@ func TestReconcileTakesOver(t *testing.T) {
 
 // TestDockerStartsLater: the rules of both engines are put in after ours, as
 // dockerd does at its start; at once and after Reconcile everything holds.
-func TestDockerStartsLater(t *testing.T) {
+func TestDockerStartsLater(t *testing.T) { eachBackend(t, testDockerStartsLater) }
+
+func testDockerStartsLater(t *testing.T, kind backend) {
 	for _, e := range engines[:2] {
 		t.Run(e.name, func(t *testing.T) {
-			w, fw, s := start(t, nil)
+			w, fw, s := start(t, kind, nil)
 			w.docker(t, e)
 			check(t, w.common())
 			if r := fw.reconcile(t, s); len(r) == 0 {
@@ -137,8 +142,10 @@ func TestDockerStartsLater(t *testing.T) {
 // TestDockerMakesNetworkLater: 20.10 puts the rules of a new network at the
 // head of FORWARD and its jumps before them; with nothing repaired yet, the
 // new network's containers don't reach ours.
-func TestDockerMakesNetworkLater(t *testing.T) {
-	w := newWorld(t)
+func TestDockerMakesNetworkLater(t *testing.T) { eachBackend(t, testDockerMakesNetworkLater) }
+
+func testDockerMakesNetworkLater(t *testing.T, kind backend) {
+	w := newWorld(t, kind)
 	w.docker(t, engines[0])
 	fw := w.firewall(t)
 	a, b := networks()
@@ -154,13 +161,15 @@ func TestDockerMakesNetworkLater(t *testing.T) {
 
 // TestAdministratorInDockerUser: a DROP before our accept wins, and a RETURN
 // there still lets published ports work.
-func TestAdministratorInDockerUser(t *testing.T) {
+func TestAdministratorInDockerUser(t *testing.T) { eachBackend(t, testAdministratorInDockerUser) }
+
+func testAdministratorInDockerUser(t *testing.T, kind backend) {
 	for _, c := range []struct{ rule, want string }{
 		{"-i eth0 -s 192.0.2.2 -j DROP", ""},
 		{"-i eth0 -s 192.0.2.2 -j RETURN", "a1 192.0.2.2"},
 	} {
 		t.Run(c.rule, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorld(t, kind)
 			w.docker(t, engines[0])
 			w.host.run(t, "iptables", "-P", "FORWARD", "DROP")
 			w.host.run(t, "sh", "-c", "iptables -I DOCKER-USER "+c.rule)
@@ -175,8 +184,10 @@ func TestAdministratorInDockerUser(t *testing.T) {
 
 // TestUplinkBridge: a network on a bridge that the host's default route goes
 // by takes nothing from the other traffic of that bridge.
-func TestUplinkBridge(t *testing.T) {
-	w := newWorld(t)
+func TestUplinkBridge(t *testing.T) { eachBackend(t, testUplinkBridge) }
+
+func testUplinkBridge(t *testing.T, kind backend) {
+	w := newWorld(t, kind)
 	w.host.run(t, "sh", "-c", `
 		ip link add br-lan type bridge forward_delay 0
 		ip address flush dev eth0
@@ -208,11 +219,13 @@ func TestUplinkBridge(t *testing.T) {
 
 // TestApplyRemove: an endpoint's update takes the place of what was there, and
 // when all is removed nothing is left, however often it is said.
-func TestApplyRemove(t *testing.T) {
+func TestApplyRemove(t *testing.T) { eachBackend(t, testApplyRemove) }
+
+func testApplyRemove(t *testing.T, kind backend) {
 	for _, flavour := range flavours {
 		t.Run(flavour, func(t *testing.T) {
 			useFlavour(t, flavour)
-			w := newWorld(t)
+			w := newWorld(t, kind)
 			w.docker(t, engines[1])
 			foreign := w.foreign(t)
 			fw := w.firewall(t)
@@ -234,7 +247,11 @@ func TestApplyRemove(t *testing.T) {
 				t.Errorf("Reconcile after an update repaired %v", r)
 			}
 			// An endpoint's rules are gone behind our back: Remove still works.
-			w.host.run(t, "iptables", "-t", "nat", "-F", "FAIRWAY-DNAT")
+			if kind.name == viaIptables.name {
+				w.host.run(t, "iptables", "-t", "nat", "-F", "FAIRWAY-DNAT")
+			} else {
+				w.host.run(t, "nft", "flush", "map", "inet", "fairway", "ports4")
+			}
 			for range 2 {
 				fw.remove(t, nat.State{Endpoints: []nat.Endpoint{moved}})
 				fw.remove(t, nat.State{Endpoints: []nat.Endpoint{b1}})
@@ -252,8 +269,10 @@ func TestApplyRemove(t *testing.T) {
 }
 
 // TestGuardForward: the policy becomes DROP, in one family at a time.
-func TestGuardForward(t *testing.T) {
-	w, fw, _ := start(t, nil)
+func TestGuardForward(t *testing.T) { eachBackend(t, testGuardForward) }
+
+func testGuardForward(t *testing.T, kind backend) {
+	w, fw, _ := start(t, kind, nil)
 	w.host.run(t, "iptables", "-P", "FORWARD", "ACCEPT")
 	w.host.run(t, "ip6tables", "-P", "FORWARD", "ACCEPT")
 	for range 2 {

@@ -1,6 +1,6 @@
 //go:build kernel
 
-package iptables
+package firewall
 
 import (
 	"fmt"
@@ -10,8 +10,8 @@ import (
 	"fairway/nat"
 )
 
-// BenchmarkPublish: one endpoint's port added and removed, beside others.
-func BenchmarkPublish(b *testing.B) {
+// BenchmarkIptablesPublish: one endpoint's port added and removed, beside others.
+func BenchmarkIptablesPublish(b *testing.B) {
 	for _, flavour := range flavours {
 		for _, present := range []int{0, 100, 1000} {
 			b.Run(fmt.Sprintf("%s/present=%d", flavour, present), func(b *testing.B) {
@@ -30,7 +30,7 @@ func BenchmarkPublish(b *testing.B) {
 				}
 				one := nat.State{Endpoints: []nat.Endpoint{endpoint(present)}}
 				host.do(func() {
-					fw, err := New(b.Context(), Options{Instance: "bench"})
+					fw, err := viaIptables.make(b.Context(), "bench", nil)
 					if err != nil {
 						b.Error(err)
 						return
@@ -55,8 +55,8 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-// BenchmarkReconcile: nothing to repair.
-func BenchmarkReconcile(b *testing.B) {
+// BenchmarkIptablesReconcile: nothing to repair.
+func BenchmarkIptablesReconcile(b *testing.B) {
 	for _, flavour := range flavours {
 		b.Run(flavour, func(b *testing.B) {
 			useFlavour(b, flavour)
@@ -65,7 +65,7 @@ func BenchmarkReconcile(b *testing.B) {
 			e, f := endpoints()
 			s := nat.State{Networks: []nat.Network{a, c}, Endpoints: []nat.Endpoint{e, f}}
 			host.do(func() {
-				fw, err := New(b.Context(), Options{Instance: "bench"})
+				fw, err := viaIptables.make(b.Context(), "bench", nil)
 				for b.Loop() {
 					if err == nil {
 						_, err = fw.Reconcile(b.Context(), s)

@@ -1,6 +1,6 @@
 //go:build kernel
 
-package iptables
+package firewall
 
 import (
 	"net/netip"
@@ -12,9 +12,9 @@ import (
 // start returns a world with a Firewall that holds networks a and b and the
 // usual endpoints, FORWARD's policy being DROP and no engine there. Vary
 // changes the state before it is applied.
-func start(t *testing.T, vary func(a, b *nat.Network, a1, b1 *nat.Endpoint)) (*world, *hosted, nat.State) {
+func start(t *testing.T, kind backend, vary func(a, b *nat.Network, a1, b1 *nat.Endpoint)) (*world, *hosted, nat.State) {
 	t.Helper()
-	w := newWorld(t)
+	w := newWorld(t, kind)
 	w.host.run(t, "iptables", "-P", "FORWARD", "DROP")
 	w.host.run(t, "ip6tables", "-P", "FORWARD", "DROP")
 	a, b := networks()
@@ -31,15 +31,23 @@ func start(t *testing.T, vary func(a, b *nat.Network, a1, b1 *nat.Endpoint)) (*w
 	return w, fw, s
 }
 
+// table returns what nft(8) shows of our table without counters, "" if there
+// is none.
+func (w *world) table(t testing.TB) string {
+	return w.host.run(t, "sh", "-c", "nft -s list table inet fairway 2>/dev/null || true")
+}
+
 func (w *world) dump(t *testing.T) {
 	t.Helper()
 	if t.Failed() {
-		t.Log(w.host.run(t, "iptables-save"), w.host.run(t, "ip6tables-save"))
+		t.Log(w.host.run(t, "iptables-save"), w.host.run(t, "ip6tables-save"), w.table(t))
 	}
 }
 
-func TestInternal(t *testing.T) {
-	w, _, _ := start(t, func(a, _ *nat.Network, a1, _ *nat.Endpoint) { a.Internal, a1.Ports = true, nil })
+func TestInternal(t *testing.T) { eachBackend(t, testInternal) }
+
+func testInternal(t *testing.T, kind backend) {
+	w, _, _ := start(t, kind, func(a, _ *nat.Network, a1, _ *nat.Endpoint) { a.Internal, a1.Ports = true, nil })
 	check(t, []probe{
 		{"same network", w.a2, "tcp", "172.30.1.2:81", "a1 172.30.1.3"},
 		{"same network, IPv6", w.a2, "tcp", "[2001:db8:a::2]:81", "a1 2001:db8:a::3"},
@@ -56,8 +64,10 @@ func TestInternal(t *testing.T) {
 }
 
 // TestInternalUpdate: Apply of a network that is there replaces its rules.
-func TestInternalUpdate(t *testing.T) {
-	w, fw, s := start(t, nil)
+func TestInternalUpdate(t *testing.T) { eachBackend(t, testInternalUpdate) }
+
+func testInternalUpdate(t *testing.T, kind backend) {
+	w, fw, s := start(t, kind, nil)
 	s.Networks[0].Internal = true
 	fw.apply(t, nat.State{Networks: s.Networks[:1]})
 	check(t, []probe{
@@ -66,8 +76,10 @@ func TestInternalUpdate(t *testing.T) {
 	})
 }
 
-func TestUnprotected(t *testing.T) {
-	w, _, _ := start(t, func(a, _ *nat.Network, _, _ *nat.Endpoint) {
+func TestUnprotected(t *testing.T) { eachBackend(t, testUnprotected) }
+
+func testUnprotected(t *testing.T, kind backend) {
+	w, _, _ := start(t, kind, func(a, _ *nat.Network, _, _ *nat.Endpoint) {
 		a.Families[0].Mode, a.Families[1].Mode = nat.Unprotected, nat.Unprotected
 	})
 	check(t, []probe{
@@ -80,8 +92,10 @@ func TestUnprotected(t *testing.T) {
 	w.dump(t)
 }
 
-func TestRouted(t *testing.T) {
-	w, fw, s := start(t, func(a, _ *nat.Network, a1, _ *nat.Endpoint) {
+func TestRouted(t *testing.T) { eachBackend(t, testRouted) }
+
+func testRouted(t *testing.T, kind backend) {
+	w, fw, s := start(t, kind, func(a, _ *nat.Network, a1, _ *nat.Endpoint) {
 		for i := range a.Families {
 			a.Families[i].Mode, a.Families[i].Masquerade = nat.Routed, false
 		}
@@ -115,8 +129,10 @@ func TestRouted(t *testing.T) {
 	w.dump(t)
 }
 
-func TestICCOff(t *testing.T) {
-	w, _, _ := start(t, func(a, _ *nat.Network, _, _ *nat.Endpoint) { a.ICC = false })
+func TestICCOff(t *testing.T) { eachBackend(t, testICCOff) }
+
+func testICCOff(t *testing.T, kind backend) {
+	w, _, _ := start(t, kind, func(a, _ *nat.Network, _, _ *nat.Endpoint) { a.ICC = false })
 	check(t, []probe{
 		{"sibling", w.a2, "tcp", "172.30.1.2:80", ""},
 		{"sibling, IPv6", w.a2, "tcp", "[2001:db8:a::2]:80", ""},
@@ -127,8 +143,10 @@ func TestICCOff(t *testing.T) {
 	w.dump(t)
 }
 
-func TestTrusted(t *testing.T) {
-	w, _, _ := start(t, func(a, _ *nat.Network, a1, _ *nat.Endpoint) { a.Trusted, a1.Direct = []string{"eth0"}, true })
+func TestTrusted(t *testing.T) { eachBackend(t, testTrusted) }
+
+func testTrusted(t *testing.T, kind backend) {
+	w, _, _ := start(t, kind, func(a, _ *nat.Network, a1, _ *nat.Endpoint) { a.Trusted, a1.Direct = []string{"eth0"}, true })
 	check(t, []probe{
 		{"published, by the trusted link", w.lan, "tcp", "172.30.1.2:80", "a1 192.0.2.2"},
 		{"published, from another network", w.b1, "tcp", "172.30.1.2:80", ""},
@@ -137,8 +155,10 @@ func TestTrusted(t *testing.T) {
 	})
 }
 
-func TestSNAT(t *testing.T) {
-	w, _, _ := start(t, func(a, _ *nat.Network, _, _ *nat.Endpoint) {
+func TestSNAT(t *testing.T) { eachBackend(t, testSNAT) }
+
+func testSNAT(t *testing.T, kind backend) {
+	w, _, _ := start(t, kind, func(a, _ *nat.Network, _, _ *nat.Endpoint) {
 		a.Families[0].SNAT, a.Families[1].SNAT = netip.MustParseAddr("192.0.2.77"), netip.MustParseAddr("2001:db8:f::77")
 	})
 	w.address(t, "eth0", "192.0.2.77/32", "2001:db8:f::77/128")
@@ -160,10 +180,12 @@ func crafted(t *testing.T, n *namespace, via string) {
 // TestCraftedLoopback: packets to 127.0.0.0/8 from the wire or from a container
 // reach neither a published port nor a service of the host, even if somebody
 // set route_localnet on the uplink (TESTING.md T15, T16; moby#41872).
-func TestCraftedLoopback(t *testing.T) {
+func TestCraftedLoopback(t *testing.T) { eachBackend(t, testCraftedLoopback) }
+
+func testCraftedLoopback(t *testing.T, kind backend) {
 	for _, routeLocalnet := range []string{"0", "1"} {
 		t.Run("route_localnet="+routeLocalnet, func(t *testing.T) {
-			w, _, _ := start(t, nil)
+			w, _, _ := start(t, kind, nil)
 			w.host.sysctl(t, "net/ipv4/conf/eth0/route_localnet", routeLocalnet)
 			w.host.sysctl(t, "net/ipv4/conf/all/rp_filter", "0")
 			crafted(t, w.lan, "192.0.2.1")
@@ -183,8 +205,10 @@ func TestCraftedLoopback(t *testing.T) {
 
 // TestCraftedLoopbackCanPass: the probes of TestCraftedLoopback reach the
 // host's loopback where no rule forbids it, so that they prove something.
-func TestCraftedLoopbackCanPass(t *testing.T) {
-	w := newWorld(t)
+func TestCraftedLoopbackCanPass(t *testing.T) { eachBackend(t, testCraftedLoopbackCanPass) }
+
+func testCraftedLoopbackCanPass(t *testing.T, kind backend) {
+	w := newWorld(t, kind)
 	crafted(t, w.a2, "172.30.1.1")
 	check(t, []probe{{"a service of the host", w.a2, "tcp", "127.0.0.1:9000", "host 172.30.1.3"}})
 }

@@ -1,0 +1,57 @@
+package nftables
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// Probe reports why the kernel can't hold our table, nil if it can: it makes
+// one like it under another name and deletes it in the same transaction.
+func Probe() error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return fmt.Errorf("nftables: uname: %w", err)
+	}
+	var major, minor int
+	release := unix.ByteSliceToString(u.Release[:])
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err == nil && (major < 5 || major == 5 && minor < 7) {
+		// Before, postrouting doesn't know by which link a packet came in.
+		return fmt.Errorf("nftables: Linux %s: want 5.7 or later", release)
+	}
+	conn, err := dial()
+	if err != nil {
+		return err
+	}
+	probe := &nftables.Table{Name: tableName + "-probe", Family: nftables.TableFamilyINet}
+	err = sendTable(conn, probe, chains(), nil, "probe")
+	if err == nil {
+		conn.DelTable(probe)
+		err = conn.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("nftables: the kernel takes no such table: %w", err)
+	}
+	return nil
+}
+
+// Drop removes the table, if it is there, in favour of another firewall. A
+// kernel without nftables has none.
+func Drop() error {
+	conn, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("nftables: open netlink: %w", err)
+	}
+	conn.AddTable(inetTable())
+	conn.DelTable(inetTable())
+	err = conn.Flush()
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPROTONOSUPPORT) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("nftables: remove table inet %s: %w", tableName, err)
+	}
+	return nil
+}
