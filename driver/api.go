@@ -39,6 +39,14 @@ type EndpointReply struct {
 	IPv6 netip.Prefix
 }
 
+// A PublishSpec is what Docker says of an endpoint that is a gateway of its
+// sandbox, for one family or both: which, it doesn't say.
+type PublishSpec struct {
+	Ports []store.PortBinding
+	// IPv6Elsewhere: another endpoint of the sandbox is its IPv6 gateway.
+	IPv6Elsewhere bool
+}
+
 // A Joined says what Docker does in the sandbox for an endpoint.
 type Joined struct {
 	SrcName   string // the link to move into the sandbox

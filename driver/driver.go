@@ -151,7 +151,9 @@ type Driver struct {
 	macs      map[claim]string     // address in a network → MAC address that had it last
 	heralds   map[string]bool      // ID of an endpoint whose address had another MAC before
 	joined    map[string]time.Time // endpoint ID → when it joined, since this daemon started
+	inside    map[sandbox][]string // sandbox → IDs of the endpoints in it
 	names     map[string]string    // name of a link → ID of what it is for
+	taken     map[lostPort]string  // published, held by somebody else → by whom
 	owed      debts
 	suspects  map[string]time.Time // ID of what seems to be stale → since when
 	seen      map[string]time.Time // engine → when it last told what it knows
@@ -189,7 +191,9 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		macs:      map[claim]string{},
 		heralds:   map[string]bool{},
 		joined:    map[string]time.Time{},
+		inside:    map[sandbox][]string{},
 		names:     map[string]string{},
+		taken:     map[lostPort]string{},
 		suspects:  map[string]time.Time{},
 		seen:      map[string]time.Time{},
 	}
@@ -209,7 +213,7 @@ func New(opts Options, records store.Records) (*Driver, error) {
 
 // remember puts e into the maps. The caller holds d.mu, or is alone.
 func (d *Driver) remember(e store.Endpoint) {
-	d.endpoints[e.ID] = e
+	d.put(e)
 	d.names[e.HostLink], d.names[e.Inside] = e.ID, e.ID
 	for _, c := range claimsOf(e) {
 		d.claims[c] = e.ID
@@ -222,6 +226,7 @@ func (d *Driver) remember(e store.Endpoint) {
 
 // forget takes e out of the maps. The caller holds d.mu.
 func (d *Driver) forget(e store.Endpoint) {
+	d.leaveSandbox(e.ID)
 	delete(d.endpoints, e.ID)
 	delete(d.heralds, e.ID)
 	delete(d.joined, e.ID)

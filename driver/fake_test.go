@@ -2,8 +2,10 @@ package driver_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -29,6 +31,7 @@ type world struct {
 	released  map[netip.Prefix]bool // pools that Docker gave back
 	log       *logtest.Hook         // what was said
 	refreshed int                   // looks at the engine that were asked for
+	held      map[string][]string   // the host's ports, by owner
 
 	apply  func(link.Set)
 	begin  func([]store.Change) <-chan error
@@ -36,7 +39,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{links: map[string]bool{}, sandboxes: map[string]bool{}}
+	return &world{links: map[string]bool{}, sandboxes: map[string]bool{}, held: map[string][]string{}}
 }
 
 // start returns a driver that holds the records, restored.
@@ -50,7 +53,7 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			Settle: func(ctx context.Context, n *store.Network) error { return bridge.Settle(ctx, w, n) },
 			View:   func(n store.Network) (driver.View, error) { return bridge.New("test", n) },
 		}},
-		Store: w, Kernel: w, Firewall: firewall{}, Ports: ports{}, Connections: connections{w}, Pools: pools{w},
+		Store: w, Kernel: w, Firewall: firewall{}, Ports: ports{w}, Connections: connections{w}, Pools: pools{w},
 		Refresh: func() { w.refreshed++ }, Log: log,
 	}, records)
 	must(t, err)
@@ -138,14 +141,27 @@ func (firewall) Remove(context.Context, nat.State) error                    { re
 func (firewall) Reconcile(context.Context, nat.State) ([]nat.Repair, error) { return nil, nil }
 func (firewall) GuardForward(context.Context, bool) error                   { return nil }
 
-type ports struct{}
+// ports gives each port of an address to one owner.
+type ports struct{ w *world }
 
-func (ports) Restore(string, []nat.Held) error { return nil }
-func (ports) Release(string)                   {}
-func (ports) Reserve(_ context.Context, _ string, want []nat.Request) (out []uint16, err error) {
+func (p ports) Restore(string, []nat.Held) error { return nil }
+
+func (p ports) Release(owner string) { delete(p.w.held, owner) }
+
+func (p ports) Reserve(_ context.Context, owner string, want []nat.Request) (out []uint16, err error) {
+	var held []string
 	for _, r := range want {
+		for _, ip := range r.HostIPs {
+			held = append(held, fmt.Sprintf("%d %s %d", r.Proto, ip, r.First))
+		}
 		out = append(out, r.First)
 	}
+	for o, theirs := range p.w.held {
+		if o != owner && slices.ContainsFunc(held, func(h string) bool { return slices.Contains(theirs, h) }) {
+			return nil, nat.ErrAllocated
+		}
+	}
+	p.w.held[owner] = held
 	return out, nil
 }
 

@@ -5,15 +5,18 @@ import (
 	"errors"
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"fairway/nat"
 	"fairway/store"
 )
 
 // Publish makes the endpoint's published ports those of want, whatever they
-// were before. Ports that somebody else holds are an error, and nothing is
-// changed then.
-func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want []store.PortBinding) error {
+// were before, in the families that it is the gateway for: see gatewayOf. Ports
+// that somebody else holds are an error, and nothing is changed then, but that
+// another endpoint of the same sandbox may have given them up: Docker calls for
+// that one again.
+func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want PublishSpec) error {
 	h, err := d.lock.endpoint(ctx, networkID, endpointID)
 	if err != nil {
 		return err
@@ -23,18 +26,32 @@ func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want
 	if err != nil {
 		return err
 	}
-	if len(want) == 0 && len(old.Published) == 0 || len(want) > 0 && reflect.DeepEqual(old.Requested, want) {
+	if len(want.Ports) == 0 && len(old.Published) == 0 {
 		return nil
 	}
 	e := old
-	e.Requested, e.Confirmed = want, true
-	if e.Published, err = d.reserve(ctx, n, e); err != nil {
+	e.Requested, e.Confirmed = want.Ports, true
+	siblings := d.siblings(e)
+	gateway := gatewayOf(e, siblings, want.IPv6Elsewhere)
+	wanted, err := d.bindings(n, e, gateway)
+	if err != nil {
+		return err
+	}
+	if reflect.DeepEqual(old.Requested, e.Requested) && wanted.are(old.Published) {
+		return nil
+	}
+	if len(want.Ports) > 0 {
+		for _, s := range siblings {
+			if err := d.takeFrom(ctx, s, gateway); err != nil {
+				return err
+			}
+		}
+	}
+	if e.Published, err = d.reserve(ctx, e, wanted); err != nil {
 		return err
 	}
 	apply := func(e store.Endpoint) func(context.Context) error {
-		return func(ctx context.Context) error {
-			return d.opts.Firewall.Apply(ctx, nat.State{Endpoints: []nat.Endpoint{n.view.EndpointFirewall(e)}})
-		}
+		return func(ctx context.Context) error { return d.republish(ctx, n, e) }
 	}
 	d.work.settle(ctx, claimsOf(e)...)
 	err = d.carryOut(ctx, n, []store.Change{store.PutEndpoint(e)}, []store.Change{store.PutEndpoint(old)}, apply(e), apply(old))
@@ -70,20 +87,46 @@ func (d *Driver) Unpublish(ctx context.Context, networkID, endpointID string) er
 	return err
 }
 
-// reserve takes the host's ports for what e requests, and returns what is to
-// be published.
-func (d *Driver) reserve(ctx context.Context, n network, e store.Endpoint) ([]store.PortBinding, error) {
-	var out []store.PortBinding
-	var requests []nat.Request
-	var of [][]int // request → indices in out
+// bindings are what an endpoint is to publish, by what it requests.
+type bindings [][]store.PortBinding
+
+// bindings returns what e is to publish, as the gateway of its sandbox for some
+// families. What is asked for on an address of another family is no error, as it
+// is none for Docker: another gateway may have it, now or later.
+func (d *Driver) bindings(n network, e store.Endpoint, gateway families) (out bindings, err error) {
 	for _, want := range e.Requested {
-		bindings, err := n.view.Bindings(e, want)
+		if !gateway.has(want) {
+			d.log.WithField("endpoint", e.ID).Infof("port %d not published on %s: not by this endpoint", want.Port, want.HostIP)
+			out = append(out, nil)
+			continue
+		}
+		all, err := n.view.Bindings(e, want)
 		if err != nil {
 			return nil, err
 		}
+		out = append(out, slices.DeleteFunc(all, func(p store.PortBinding) bool { return !gateway.has(p) }))
+	}
+	return out, nil
+}
+
+// are reports whether the bindings are published, on whatever ports of the host.
+func (b bindings) are(published []store.PortBinding) bool {
+	return slices.EqualFunc(slices.Concat(b...), published, func(p, q store.PortBinding) bool {
+		p.HostPort, p.HostPortEnd, q.HostPort, q.HostPortEnd = 0, 0, 0, 0
+		return p == q
+	})
+}
+
+// reserve takes the host's ports for what e requests, and returns what is to
+// be published: wanted, with the ports settled.
+func (d *Driver) reserve(ctx context.Context, e store.Endpoint, wanted bindings) ([]store.PortBinding, error) {
+	var out []store.PortBinding
+	var requests []nat.Request
+	var of [][]int // request → indices in out
+	for i, want := range e.Requested {
 		request := nat.Request{Proto: want.Proto, First: want.HostPort, Last: max(want.HostPort, want.HostPortEnd)}
 		var indices []int
-		for _, b := range bindings {
+		for _, b := range wanted[i] {
 			if b.HostIP.IsValid() { // otherwise the host has no part in it
 				request.HostIPs = append(request.HostIPs, b.HostIP)
 				indices = append(indices, len(out))
@@ -99,7 +142,7 @@ func (d *Driver) reserve(ctx context.Context, n network, e store.Endpoint) ([]st
 		ports, err = d.opts.Ports.Reserve(ctx, e.ID, requests)
 	}
 	if err != nil {
-		return nil, err
+		return nil, d.named(ctx, err)
 	}
 	for i, port := range ports {
 		for _, j := range of[i] {

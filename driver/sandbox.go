@@ -40,7 +40,8 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 		return Joined{}, err
 	}
 	d.mu.Lock()
-	d.endpoints[e.ID], d.joined[e.ID] = e, time.Now()
+	d.put(e)
+	d.joined[e.ID] = time.Now()
 	d.mu.Unlock()
 	d.announce(n, e)
 	d.opts.Refresh()
@@ -133,5 +134,5 @@ func (d *Driver) both(networkID, endpointID string) (network, store.Endpoint, er
 func (d *Driver) update(e store.Endpoint) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.endpoints[e.ID] = e
+	d.put(e)
 }

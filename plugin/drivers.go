@@ -6,7 +6,6 @@ import (
 
 	"fairway/driver"
 	"fairway/ipam"
-	"fairway/store"
 )
 
 // Networks is the network driver behind the protocol. Every method may be
@@ -27,8 +26,8 @@ type Networks interface {
 	// which before Docker 28 need not exist yet.
 	Join(ctx context.Context, network, endpoint, sandbox string) (driver.Joined, error)
 	Leave(ctx context.Context, network, endpoint string) error
-	// Publish makes ports the whole of what the endpoint publishes.
-	Publish(ctx context.Context, network, endpoint string, ports []store.PortBinding) error
+	// Publish makes the ports the whole of what the endpoint publishes.
+	Publish(ctx context.Context, network, endpoint string, want driver.PublishSpec) error
 	Unpublish(ctx context.Context, network, endpoint string) error
 }
 

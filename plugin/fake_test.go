@@ -13,7 +13,6 @@ import (
 
 	"fairway/driver"
 	"fairway/ipam"
-	"fairway/store"
 
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
@@ -87,8 +86,8 @@ func (f *fake) Leave(ctx context.Context, n, e string) error {
 	return f.note(ctx, "Leave %s %s", n, e)
 }
 
-func (f *fake) Publish(ctx context.Context, n, e string, ports []store.PortBinding) error {
-	return f.note(ctx, "Publish %s %s %+v", n, e, ports)
+func (f *fake) Publish(ctx context.Context, n, e string, want driver.PublishSpec) error {
+	return f.note(ctx, "Publish %s %s %+v", n, e, want)
 }
 
 func (f *fake) Unpublish(ctx context.Context, n, e string) error {

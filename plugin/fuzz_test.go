@@ -136,7 +136,7 @@ func checkReference(t *testing.T, ref reference) {
 	if !goodID.MatchString(ref.network) || !goodID.MatchString(ref.endpoint) {
 		t.Errorf("accepted IDs %q %q", ref.network, ref.endpoint)
 	}
-	checkPorts(t, ref.ports)
+	checkPorts(t, ref.publish.Ports)
 }
 
 func FuzzEndpoint(f *testing.F) {

@@ -190,7 +190,7 @@ func (s *Server) publish(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return done{}, s.networks.Publish(ctx, ref.network, ref.endpoint, ref.ports)
+	return done{}, s.networks.Publish(ctx, ref.network, ref.endpoint, ref.publish)
 }
 
 func (s *Server) unpublish(ctx context.Context, c *call) (any, error) {

@@ -13,8 +13,8 @@ import (
 // A reference names a network, an endpoint of it, and what is asked of them.
 type reference struct {
 	network, endpoint string
-	sandbox           string              // Join only
-	ports             []store.PortBinding // ProgramExternalConnectivity only
+	sandbox           string             // Join only
+	publish           driver.PublishSpec // ProgramExternalConnectivity only
 }
 
 func newReference(network, endpoint string) (reference, error) {
@@ -193,7 +193,10 @@ func decodePublish(body []byte) (reference, error) {
 	if err != nil {
 		return reference{}, err
 	}
-	if ref.ports, err = req.Options.ports(); err != nil {
+	if ref.publish.Ports, err = req.Options.ports(); err != nil {
+		return reference{}, err
+	}
+	if ref.publish.IPv6Elsewhere, err = req.Options.boolean(keyNoProxy6To4, false); err != nil {
 		return reference{}, err
 	}
 	return ref, nil

@@ -128,15 +128,15 @@ func TestNetworkCalls(t *testing.T) {
 			body: `{` + ref + `,"Options":{"com.docker.network.driver.private.no_proxy_6to4":true,"com.docker.network.endpoint.exposedports":[],"com.docker.network.portmap":[` +
 				`{"Proto":6,"IP":"","Port":80,"HostIP":"127.0.0.1","HostPort":8000,"HostPortEnd":8010},` +
 				`{"Proto":17,"IP":"","Port":53,"HostIP":"::","HostPort":0,"HostPortEnd":0}]}}`,
-			call: `Publish n1 e1 [{Proto:6 HostIP:127.0.0.1 HostPort:8000 HostPortEnd:8010 IP:invalid IP Port:80}` +
-				` {Proto:17 HostIP::: HostPort:0 HostPortEnd:0 IP:invalid IP Port:53}]`,
+			call: `Publish n1 e1 {Ports:[{Proto:6 HostIP:127.0.0.1 HostPort:8000 HostPortEnd:8010 IP:invalid IP Port:80}` +
+				` {Proto:17 HostIP::: HostPort:0 HostPortEnd:0 IP:invalid IP Port:53}] IPv6Elsewhere:true}`,
 			reply: `{}`,
 		},
-		{name: "publish nothing", method: "ProgramExternalConnectivity", body: `{` + ref + `,"Options":{}}`, call: `Publish n1 e1 []`, reply: `{}`},
+		{name: "publish nothing", method: "ProgramExternalConnectivity", body: `{` + ref + `,"Options":{}}`, call: `Publish n1 e1 {Ports:[] IPv6Elsewhere:false}`, reply: `{}`},
 		{
 			name: "port taken", method: "ProgramExternalConnectivity", body: `{` + ref + `}`,
 			fake: &fake{err: errors.New("Bind for 0.0.0.0:80 failed: port is already allocated")},
-			call: `Publish n1 e1 []`, reply: `{"Err":"Bind for 0.0.0.0:80 failed: port is already allocated"}`,
+			call: `Publish n1 e1 {Ports:[] IPv6Elsewhere:false}`, reply: `{"Err":"Bind for 0.0.0.0:80 failed: port is already allocated"}`,
 		},
 		{name: "unpublish", method: "RevokeExternalConnectivity", body: `{` + ref + `}`, call: `Unpublish n1 e1`, reply: `{}`},
 		{

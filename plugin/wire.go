@@ -15,9 +15,10 @@ const (
 	keyInternal     = "com.docker.network.internal"
 	keyPortMap      = "com.docker.network.portmap"
 	keyExposedPorts = "com.docker.network.endpoint.exposedports"
-	keyMAC          = "com.docker.network.endpoint.macaddress" // base64 to the network driver, text to IPAM
-	keyDNSServers   = "com.docker.network.endpoint.dnsservers" // Windows only
-	keyName         = "com.docker.network.endpoint.name"       // to IPAM, Docker 29 and later
+	keyMAC          = "com.docker.network.endpoint.macaddress"          // base64 to the network driver, text to IPAM
+	keyDNSServers   = "com.docker.network.endpoint.dnsservers"          // Windows only
+	keyNoProxy6To4  = "com.docker.network.driver.private.no_proxy_6to4" // another endpoint is the IPv6 gateway
+	keyName         = "com.docker.network.endpoint.name"                // to IPAM, Docker 29 and later
 	keyAddressType  = "RequestAddressType"
 	typeGateway     = "com.docker.network.gateway"
 )
