@@ -52,3 +52,10 @@ func (fixture) Endpoints() []store.Endpoint {
 		},
 	}
 }
+
+func (fixture) Taken(endpoint string, p store.PortBinding) (by string, taken bool) {
+	if endpoint == "e2" && p.HostPort == 5432 {
+		return `unit "postgresql.service"`, true
+	}
+	return "", false
+}

@@ -13,6 +13,9 @@ import (
 type Records interface {
 	Networks() []store.Network
 	Endpoints() []store.Endpoint
+	// Taken reports whether somebody else on the host has a port that an
+	// endpoint publishes, and who.
+	Taken(endpoint string, p store.PortBinding) (by string, taken bool)
 }
 
 // networks returns r's networks by name, those without one last.
@@ -66,10 +69,12 @@ func ports(r Records) Ports {
 	reply := Ports{Version: Version, Ports: []Port{}}
 	for _, e := range r.Endpoints() {
 		for _, p := range e.Published {
+			by, _ := r.Taken(e.ID, p)
 			reply.Ports = append(reply.Ports, Port{
 				Protocol: protocol(p.Proto), HostIP: hostIP(p), HostPort: p.HostPort, IP: p.IP, Port: p.Port,
 				Container: e.Container, ContainerID: e.ContainerID, Endpoint: e.ID,
 				Network: e.Network, NetworkName: names[e.Network],
+				TakenBy: by,
 			})
 		}
 	}

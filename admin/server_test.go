@@ -102,6 +102,16 @@ func TestReplies(t *testing.T) {
 		t.Errorf("ports (-want +got):\n%s", d)
 	}
 
+	for _, p := range ports.Ports {
+		by := ""
+		if p.HostPort == 5432 {
+			by = `unit "postgresql.service"`
+		}
+		if p.TakenBy != by {
+			t.Errorf("port %d: taken by %q, want %q", p.HostPort, p.TakenBy, by)
+		}
+	}
+
 	d, err := get[Daemon](t.Context(), c, "/v1/version")
 	if err != nil || d != (Daemon{1, Build{Version: "1.2.3", Go: "go1"}}) {
 		t.Errorf("daemon %+v, %v", d, err)

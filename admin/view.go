@@ -89,6 +89,10 @@ type Port struct {
 	Endpoint    string     `json:"endpoint"`
 	Network     string     `json:"network"`
 	NetworkName string     `json:"network_name,omitempty"`
+	// TakenBy is who on the host took the port while the daemon was down, or
+	// "unknown". Outside traffic still reaches the container. Absent where
+	// fairway holds the port.
+	TakenBy string `json:"taken_by,omitempty"`
 }
 
 // failure is every reply that isn't 200.

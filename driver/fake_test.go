@@ -33,7 +33,10 @@ type world struct {
 	refreshed int                   // looks at the engine that were asked for
 	held      map[string][]string   // the host's ports, by owner
 
+	ports driver.HostPorts // nil: in memory
+
 	apply  func(link.Set)
+	remove func(link.Set)
 	begin  func([]store.Change) <-chan error
 	forget func(nat.Endpoint)
 }
@@ -45,6 +48,10 @@ func newWorld() *world {
 // start returns a driver that holds the records, restored.
 func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 	t.Helper()
+	var hostPorts driver.HostPorts = ports{w}
+	if w.ports != nil {
+		hostPorts = w.ports
+	}
 	log, hook := logtest.NewNullLogger()
 	w.log = hook
 	d, err := driver.New(driver.Options{
@@ -53,7 +60,7 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			Settle: func(ctx context.Context, n *store.Network) error { return bridge.Settle(ctx, w, n) },
 			View:   func(n store.Network) (driver.View, error) { return bridge.New("test", n) },
 		}},
-		Store: w, Kernel: w, Firewall: firewall{}, Ports: ports{w}, Connections: connections{w}, Pools: pools{w},
+		Store: w, Kernel: w, Firewall: firewall{}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
 		Refresh: func() { w.refreshed++ }, Log: log,
 	}, records)
 	must(t, err)
@@ -90,6 +97,9 @@ func (w *world) Apply(_ context.Context, want link.Set) error {
 }
 
 func (w *world) Remove(_ context.Context, gone link.Set) error {
+	if w.remove != nil {
+		w.remove(gone)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, o := range gone {

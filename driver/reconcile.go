@@ -22,10 +22,9 @@ func (d *Driver) Restore(ctx context.Context) error {
 			d.log.WithField("network", n.title()).Error(err)
 		}
 	}
+	budget := namedAtOnce
 	for _, e := range d.Endpoints() {
-		if err := d.opts.Ports.Restore(e.ID, heldBy(e)); err != nil {
-			d.log.WithField("endpoint", e.ID).Error(err)
-		}
+		d.holdPorts(ctx, e, &budget)
 	}
 	repaired, err := d.Reconcile(ctx)
 	if err != nil {
@@ -49,6 +48,7 @@ func (d *Driver) Reconcile(ctx context.Context) (repaired int, err error) {
 	for _, r := range repairs {
 		d.log.WithField("object", r.Object).Warn("repaired: " + r.What)
 	}
+	d.retakePorts(ctx)
 	rules, firewallErr := d.opts.Firewall.Reconcile(ctx, firewall)
 	for _, r := range rules {
 		d.log.WithField("object", "firewall").Warn("repaired: " + r.What)

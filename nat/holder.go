@@ -95,19 +95,18 @@ var (
 	unitName    = regexp.MustCompile(`\.(service|scope|socket|mount|swap)$`)
 )
 
-// holderOf reads a control group's path from its end: the innermost unit or
-// container is who has it.
-func holderOf(path string) Holder {
-	parts := strings.Split(path, "/")
-	for i := len(parts) - 1; i >= 0; i-- {
-		if m := containerID.FindStringSubmatch(parts[i]); m != nil {
+// holderOf reads a control group's path: the outermost container, whatever it
+// calls the groups inside it, or else the innermost unit.
+func holderOf(path string) (h Holder) {
+	for part := range strings.SplitSeq(path, "/") {
+		if m := containerID.FindStringSubmatch(part); m != nil {
 			return Holder{Container: m[1]}
 		}
-		if unitName.MatchString(parts[i]) {
-			return Holder{Unit: parts[i]}
+		if unitName.MatchString(part) {
+			h.Unit = part
 		}
 	}
-	return Holder{}
+	return h
 }
 
 // holderByInode finds the process that has a socket open.

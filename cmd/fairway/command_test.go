@@ -27,10 +27,15 @@ var update = flag.Bool("update", false, "write what the commands print into test
 type shown struct {
 	networks  []store.Network
 	endpoints []store.Endpoint
+	taken     map[uint16]string // host port → by whom
 }
 
 func (s shown) Networks() []store.Network   { return s.networks }
 func (s shown) Endpoints() []store.Endpoint { return s.endpoints }
+func (s shown) Taken(_ string, p store.PortBinding) (by string, taken bool) {
+	by, taken = s.taken[p.HostPort]
+	return by, taken
+}
 
 func fixture() shown {
 	at := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
@@ -222,5 +227,28 @@ func TestStaleAdminSocket(t *testing.T) {
 	want := "stderr: fairway: " + path + ": daemon not reachable: connection refused\nstderr: hint: is it running? systemctl status fairway\nexit 3\n"
 	if got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)
+	}
+}
+
+// TestPortsTaken: who took a port is shown, safely, and just then.
+func TestPortsTaken(t *testing.T) {
+	var v view
+	reply := admin.Ports{Ports: []admin.Port{
+		{Protocol: "tcp", HostIP: netip.IPv4Unspecified(), HostPort: 80, IP: netip.MustParseAddr("172.20.0.2"), Port: 80},
+		{
+			Protocol: "tcp", HostIP: netip.IPv4Unspecified(), HostPort: 81, IP: netip.MustParseAddr("172.20.0.2"), Port: 81,
+			TakenBy: `unit "nginx.service"`,
+		},
+	}}
+	l := v.ports(reply)
+	if n := len(l.header); l.header[n-1] != "TAKEN BY" || len(l.rows) != 2 {
+		t.Fatalf("a list with a taken port: %q %q, want a column TAKEN BY and two rows", l.header, l.rows)
+	}
+	if l.rows[0][5] != "" || l.rows[1][5] != `unit "nginx.service"` {
+		t.Errorf("rows %q", l.rows)
+	}
+	reply.Ports = reply.Ports[:1]
+	if l = v.ports(reply); len(l.header) != 5 || len(l.rows[0]) != 5 {
+		t.Errorf("a list without: %q %q, want no such column", l.header, l.rows)
 	}
 }

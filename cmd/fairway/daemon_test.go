@@ -69,6 +69,9 @@ type noRecords struct{}
 
 func (noRecords) Networks() []store.Network   { return nil }
 func (noRecords) Endpoints() []store.Endpoint { return nil }
+func (noRecords) Taken(string, store.PortBinding) (by string, taken bool) {
+	return "", false
+}
 
 // testDaemon is a daemon in a directory of its own, of parts that change may change.
 func testDaemon(t *testing.T, dir string, change func(*parts)) *daemon {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"fairway/admin"
@@ -20,8 +21,10 @@ func newPortsCommand() *cobra.Command {
 		Long: `List the ports that fairway publishes; docker ps can't show another driver's.
 
 HOST is the address on the host, "*" for all of them; TARGET is what answers.
-Ports in a row are shown as a range. Ports of a network with publish_by=docker
-are Docker's: docker ps shows those.`,
+Ports in a row are shown as a range. TAKEN BY is there when somebody on the
+host took a port while the daemon was down: other machines still reach the
+container, and fairway takes the port back once it is free.
+Ports of a network with publish_by=docker are Docker's: docker ps shows those.`,
 		Example: `  sudo fairway ports
   sudo fairway ports -q
   sudo fairway ports --json | jq '.ports[] | select(.host_port == 8080)'`,
@@ -42,6 +45,10 @@ func (v *view) ports(reply admin.Ports) listing {
 		reply:  reply,
 		header: []string{"HOST", "PROTO", "PUBLISHED", "CONTAINER", "TARGET"},
 	}
+	taken := slices.ContainsFunc(reply.Ports, func(p admin.Port) bool { return p.TakenBy != "" })
+	if taken {
+		l.header = append(l.header, "TAKEN BY")
+	}
 	for _, p := range reply.Ports {
 		l.items = append(l.items, p)
 		l.names = append(l.names, fmt.Sprintf("%s/%s", netip.AddrPortFrom(p.HostIP, p.HostPort), p.Protocol))
@@ -51,9 +58,11 @@ func (v *view) ports(reply admin.Ports) listing {
 		if container == "" {
 			container = v.id(r.first.Endpoint)
 		}
-		l.rows = append(l.rows, []string{
-			r.host(), r.first.Protocol, r.published(), container, r.target(),
-		})
+		row := []string{r.host(), r.first.Protocol, r.published(), container, r.target()}
+		if taken {
+			row = append(row, r.first.TakenBy)
+		}
+		l.rows = append(l.rows, row)
 	}
 	return l
 }

@@ -53,6 +53,7 @@ func TestUnitsFitTheDaemon(t *testing.T) {
 		// The socket unit's socket is in that directory.
 		"RuntimeDirectoryPreserve": "yes",
 		"NoNewPrivileges":          "yes",
+		"LimitNOFILE":              "1048576", // a file per published port
 		"ProtectSystem":            "strict",
 		"CapabilityBoundingSet":    "CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SYS_ADMIN",
 	} {
