@@ -85,7 +85,8 @@ func (d *Driver) newEndpoint(ctx context.Context, n network, spec EndpointSpec) 
 
 // takeOver removes endpoints that hold an address of e and are stale: Docker,
 // whose addresses they are, has given the address to e, so it has forgotten
-// them, as it does when it is killed. A living one keeps its address.
+// them, as it does when it is killed. A living one keeps its IPv4 address; its
+// IPv6 address it has lost: see loseIPv6.
 func (d *Driver) takeOver(ctx context.Context, n network, e store.Endpoint) error {
 	for _, c := range claimsOf(e) {
 		d.mu.Lock()
@@ -95,7 +96,13 @@ func (d *Driver) takeOver(ctx context.Context, n network, e store.Endpoint) erro
 			continue
 		}
 		if d.attached(ctx, n, old) {
-			return fmt.Errorf("address %s: belongs to endpoint %s", c.ip, old.ID)
+			if c.ip.Is4() {
+				return fmt.Errorf("address %s: belongs to endpoint %s", c.ip, old.ID)
+			}
+			if err := d.loseIPv6(ctx, n, old); err != nil {
+				return err
+			}
+			continue
 		}
 		d.log.WithField("endpoint", old.ID).WithField("address", c.ip).Warn("stale endpoint removed: its address was given to another")
 		if err := d.removeStale(ctx, n, old); err != nil {

@@ -62,7 +62,7 @@ func (f families) has(p store.PortBinding) bool {
 }
 
 // gatewayOf returns the families that e is the gateway of its sandbox for. A
-// container's ports are published once; since engine 29.5, its gateways for IPv4
+// container's ports are published once; since engine 29.4.1, its gateways for IPv4
 // and IPv6 may be endpoints of different networks even if one of them has both
 // families (moby's Sandbox.getGatewayEndpoint). Docker says no more than
 // IPv6Elsewhere, and calls for who is a gateway no longer, or for one family less,
