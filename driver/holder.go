@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"fairway/nat"
 	"fairway/store"
@@ -21,6 +22,10 @@ func (d *Driver) named(ctx context.Context, err error) error {
 	return err
 }
 
+// findTime bounds how long the search for a port's holder takes: some
+// milliseconds on a host that isn't overloaded.
+const findTime = time.Second
+
 // holder names who has a port that is refused, in printable characters; "" if
 // that isn't known.
 func (d *Driver) holder(ctx context.Context, c *nat.Conflict) string {
@@ -31,6 +36,8 @@ func (d *Driver) holder(ctx context.Context, c *nat.Conflict) string {
 		}
 		return d.holderEndpoint(e)
 	}
+	ctx, cancel := context.WithTimeout(ctx, findTime)
+	defer cancel()
 	h := nat.FindHolder(ctx, c)
 	for _, e := range d.Endpoints() {
 		if h.Container != "" && e.ContainerID == h.Container && e.Container != "" {
@@ -57,9 +64,9 @@ type lostPort struct {
 	port     nat.Held
 }
 
-// namedAtOnce bounds how many holders one pass looks for: each may take a tenth
-// of a second, and the daemon is not ready before.
-const namedAtOnce = 20
+// namedAtOnce bounds how many holders one pass looks for: each may take
+// findTime, and the daemon is not ready before.
+const namedAtOnce = 5
 
 // holdPorts takes the ports of e again that its record says. What can't be
 // taken is logged with its holder when that is news, and what can be again is,

@@ -9,13 +9,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// findTime bounds how long the search for a port's holder takes.
-const findTime = 100 * time.Millisecond
 
 // A Holder is who has a socket. All texts are others': print them quoted.
 type Holder struct {
@@ -41,12 +37,10 @@ func (h Holder) String() string {
 // FindHolder finds whose socket stands in the way of c, in this network
 // namespace: by the socket's control group where the host has cgroup v2
 // (sock_diag(7), INET_DIAG_CGROUP_ID), otherwise by the processes whose
-// descriptors may be read without tracing them. It takes at most a tenth of a
-// second, or little more where the kernel has very many sockets, and returns
-// the zero Holder when it found none.
+// descriptors may be read without tracing them. It returns the zero Holder when
+// it found none before ctx ends, or little later where the kernel has very many
+// sockets.
 func FindHolder(ctx context.Context, c *Conflict) Holder {
-	ctx, cancel := context.WithTimeout(ctx, findTime)
-	defer cancel()
 	for _, s := range socketsOn(ctx, c) {
 		if h := holderOf(cgroupPath(ctx, s.cgroup)); h != (Holder{}) {
 			return h

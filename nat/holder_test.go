@@ -79,14 +79,9 @@ func TestFindHolder(t *testing.T) {
 		if !errors.As(err, &refusal) || refusal.Owner != "" {
 			t.Fatalf("Reserve: %v, want a conflict with no owner", err)
 		}
-		got := ""
-		for range 10 { // a busy machine may not get there in the time it is given
-			start := time.Now()
-			got = FindHolder(t.Context(), refusal).String()
-			if t.Logf("%q in %v", got, time.Since(start)); got != "" {
-				break
-			}
-		}
+		start := time.Now()
+		got := FindHolder(t.Context(), refusal).String()
+		t.Logf("%q in %v", got, time.Since(start))
 		if got != want {
 			t.Errorf("%v: held by %q, want %q", refusal, got, want)
 		}

@@ -71,7 +71,7 @@ func dump(ctx context.Context, c *Conflict, family uint8, states uint32) (out []
 	}
 	buffer := make([]byte, 1<<16)
 	for {
-		left := findTime
+		left := time.Second // at most until ctx is looked at again
 		if end, ok := ctx.Deadline(); ok {
 			left = time.Until(end)
 		}
@@ -83,7 +83,7 @@ func dump(ctx context.Context, c *Conflict, family uint8, states uint32) (out []
 			return out
 		}
 		n, _, err := unix.Recvfrom(fd, buffer, 0)
-		if err == unix.EINTR {
+		if err == unix.EINTR || err == unix.EAGAIN {
 			continue
 		}
 		if err != nil {
