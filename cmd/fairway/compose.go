@@ -16,7 +16,6 @@ import (
 	"fairway/link"
 	"fairway/nat"
 	"fairway/nat/guard"
-	"fairway/nat/iptables"
 	"fairway/store"
 )
 
@@ -50,7 +49,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		return p, err
 	}
 	open.add(kernel.Close)
-	firewall, err := iptables.New(ctx, iptables.Options{Instance: records.Instance(), Log: log, Step: step})
+	firewall, err := newFirewall(ctx, c.Firewall, records.Instance(), log, step)
 	if err != nil {
 		return p, err
 	}

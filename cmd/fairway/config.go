@@ -23,7 +23,7 @@ type config struct {
 	Socket       string // Docker's plugin protocol
 	AdminSocket  string // the operators' API
 	StateDir     string
-	Firewall     string // "auto" or "iptables"
+	Firewall     string // "auto", "nftables" or "iptables"
 	IPForward    bool   // turn forwarding on where it is off
 	DockerSocket string // "" leaves Docker's API alone
 	LogLevel     string // a level of logrus
@@ -48,7 +48,8 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.Var(&pathValue{p: &c.Socket, most: maxSocketPath}, "socket", "`path` of the socket for Docker")
 	fs.Var(&pathValue{p: &c.AdminSocket, most: maxSocketPath}, "admin-socket", "`path` of the socket for the other commands")
 	fs.Var(&pathValue{p: &c.StateDir}, "state-dir", "`directory` of the durable records")
-	fs.Var(&choice{p: &c.Firewall, allowed: []string{"auto", "iptables"}}, "firewall", "who filters and translates: auto or iptables")
+	fs.Var(&choice{p: &c.Firewall, allowed: []string{"auto", "nftables", "iptables"}}, "firewall",
+		"who filters and translates: auto (nftables where the kernel has it), nftables or iptables")
 	fs.Var(&boolValue{&c.IPForward}, "ip-forward", "turn IP forwarding on where it is off")
 	fs.Lookup("ip-forward").NoOptDefVal = "true"
 	fs.Var(&pathValue{p: &c.DockerSocket, most: maxSocketPath, empty: true}, "docker-socket",
@@ -109,9 +110,6 @@ func (v *pathValue) Type() string   { return "path" }
 
 func (v *choice) Set(s string) error {
 	if !slices.Contains(v.allowed, s) {
-		if s == "nftables" {
-			return fmt.Errorf("not built yet; want %s", oneOf(v.allowed))
-		}
 		return fmt.Errorf("want %s", oneOf(v.allowed))
 	}
 	*v.p = s

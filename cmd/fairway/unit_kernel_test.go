@@ -195,7 +195,7 @@ func TestUnitsUnderSystemd(t *testing.T) {
 	}
 	b.call("NetworkDriver.ProgramExternalConnectivity",
 		`{`+ref+`,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":80,"HostPortEnd":80}]}}`)
-	if rules := b.run("sh", "-c", "iptables-save; ip6tables-save"); !strings.Contains(rules, "10.99.0.2:80") || !strings.Contains(rules, "[fd00:99::2]:80") {
+	if rules := b.run("sh", "-c", "nft list table inet fairway"); !strings.Contains(rules, "10.99.0.2 . 80") || !strings.Contains(rules, "fd00:99::2 . 80") {
 		t.Errorf("rules:\n%s", rules)
 	}
 

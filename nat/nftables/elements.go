@@ -32,6 +32,17 @@ type fill struct {
 
 func newFill() *fill { return &fill{elements: map[element]value{}} }
 
+// empty reports whether f is of no network and no published port: the bridges
+// of others need no table.
+func (f *fill) empty() bool {
+	for e := range f.elements {
+		if e.set != setContainers && e.set != setAlike {
+			return false
+		}
+	}
+	return true
+}
+
 func (f *fill) add(set string, key []byte, v value) { f.put(element{set: set, key: string(key)}, v) }
 
 func (f *fill) put(e element, v value) {

@@ -95,6 +95,18 @@ func TestRulesAreConstant(t *testing.T) {
 	}
 }
 
+// TestEmpty: endpoints without ports and others' bridges need no table.
+func TestEmpty(t *testing.T) {
+	s := nat.State{Endpoints: []nat.Endpoint{{ID: "e"}}}
+	if f, _ := render(s, nat.Around{Foreign: []string{"virbr0"}, Lookalikes: []string{"br-lan"}}); !f.empty() {
+		t.Errorf("an endpoint without ports needs %v", f.elements)
+	}
+	s.Endpoints[0].Ports = ports(80, 80, 0)
+	if f, _ := render(s, nat.Around{}); f.empty() {
+		t.Error("an endpoint with a port needs nothing")
+	}
+}
+
 // TestContested: two endpoints with one port are noticed, and the lower ID wins.
 func TestContested(t *testing.T) {
 	a, b := nat.Endpoint{ID: "a", Ports: ports(80, 80, 1)}, nat.Endpoint{ID: "b", Ports: ports(80, 80, 2)}

@@ -184,7 +184,7 @@ type plan struct {
 // plan returns the elements to write; ok is false if more than elements differs
 // or it isn't sure what the kernel holds.
 func (f *Firewall) plan(before, after delta) (p plan, ok bool, err error) {
-	if !f.kept.known || !f.kept.there || f.kept.all.contested || len(f.networks)+len(f.endpoints) == 0 {
+	if !f.kept.known || !f.kept.there || f.kept.all.contested || len(f.networks) == 0 {
 		return p, false, nil
 	}
 	old, now := newFill(), newFill()
@@ -295,7 +295,7 @@ func (f *Firewall) equalize(ctx context.Context) (found []nat.Repair, err error)
 	all, own := render(s, a)
 	networks := newFill()
 	networks.networks(s.Networks, a)
-	empty := len(s.Networks)+len(s.Endpoints) == 0
+	empty := all.empty()
 	for range tries {
 		if err = ctx.Err(); err != nil {
 			return nil, fmt.Errorf("nftables: %w", err)

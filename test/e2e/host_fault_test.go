@@ -106,7 +106,7 @@ func nothingOfOurs(t *testing.T, h *lab.Host) {
 	for range 50 {
 		left = h.Sh(t, `
 			ip -o link | grep -E 'alias fairway:|: fw[bvi]|: veth' || true
-			{ iptables-save; ip6tables-save; } 2>/dev/null | grep -E '10\.99\.|fd99:|-[io] fw' || true
+			{ iptables-save; ip6tables-save; nft list table inet fairway; } 2>/dev/null | grep -E '10\.99\.|fd99:|-[io] fw' || true
 			ip addr | grep -E ' (10\.99\.|fd99:)' || true`)
 		if world.driver == "fairway" {
 			for _, what := range []string{"endpoints", "networks", "ports"} {

@@ -10,18 +10,20 @@ import (
 )
 
 // TestFirewallMatrix runs the same traffic for each tool that writes rules,
-// each engine, and each policy of the FORWARD chain.
+// each engine, and each policy of the FORWARD chain, with fairway's own rules in
+// nftables, and in iptables.
 func TestFirewallMatrix(t *testing.T) {
 	t.Parallel()
 	for _, iptables := range []string{"nft", "legacy"} {
 		for _, engine := range ends {
-			for _, policy := range []string{"DROP", "ACCEPT"} {
-				t.Run(strings.Join([]string{iptables, engine, policy}, "/"), func(t *testing.T) {
+			for _, c := range []struct{ policy, backend string }{{"DROP", "nftables"}, {"ACCEPT", "nftables"}, {"DROP", "iptables"}} {
+				t.Run(strings.Join([]string{iptables, engine, c.policy, c.backend}, "/"), func(t *testing.T) {
 					t.Parallel()
 					h := own(t, lab.Config{
-						Name: "fw", Engine: world.tools.Engine(engine), Iptables: iptables, Forward: policy,
+						Name: "fw", Engine: world.tools.Engine(engine), Iptables: iptables, Forward: c.policy,
+						Fairway: []string{"--firewall", c.backend},
 					})
-					firewall(t, h, iptables, policy)
+					firewall(t, h, iptables, c.policy)
 				})
 			}
 		}

@@ -205,7 +205,7 @@ func (g *real) start() error {
 	}
 	at := func(name string) string { return filepath.Join(g.dir, name) }
 	cmd := exec.Command(g.binary, "daemon", "--config", "/dev/null", "--socket", at("plugin.sock"),
-		"--admin-socket", at("admin.sock"), "--state-dir", at("state"), "--docker-socket", "")
+		"--admin-socket", at("admin.sock"), "--state-dir", at("state"), "--docker-socket", "", "--firewall", "iptables")
 	cmd.Env = append(os.Environ(), "STEP_HOOK_FDS=3,4")
 	cmd.ExtraFiles = []*os.File{answers, toNames}
 	output := &bytes.Buffer{}

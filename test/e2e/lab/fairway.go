@@ -20,7 +20,7 @@ func (h *Host) startFairway(args ...string) error {
 	}
 	all := append([]string{
 		"fairway", "daemon", "--socket", "/run/docker/plugins/fairway.sock", "--admin-socket", "/run/fairway/admin.sock",
-		"--state-dir", "/var/lib/fairway", "--docker-socket", h.Engine().socket(), "--firewall", "iptables",
+		"--state-dir", "/var/lib/fairway", "--docker-socket", h.Engine().socket(),
 		"--log-level", "debug",
 	}, h.config.Fairway...)
 	var err error
