@@ -3,7 +3,7 @@
 
 GO ?= go
 export CGO_ENABLED = 0
-SUDO = $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=GOFLAGS,GOPROXY,GOCACHE,FAIRWAY_TEST_CACHE,CGO_ENABLED env "PATH=$$PATH")
+SUDO = $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=GOFLAGS,GOPROXY,GOCACHE,FAIRWAY_TEST_CACHE,CGO_ENABLED env "PATH=$$PATH:/usr/local/sbin:/usr/sbin:/sbin")
 
 # Packages with tests of a tier, found by their build tag.
 with_tag = $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build $(1)$$' . | sed 's,^\./,./,')))
