@@ -41,8 +41,8 @@ func build(t *testing.T) string {
 }
 
 // playReal plays a sequence on this kernel.
-func playReal(t *testing.T, binary string, lines []line, each func(w *world, i int) error) (err error) {
-	g, err := newReal(t, binary)
+func playReal(t *testing.T, binary, firewall string, lines []line, each func(w *world, i int) error) (err error) {
+	g, err := newReal(t, binary, firewall)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func TestRealCases(t *testing.T) {
 		}
 		for _, k := range []string{"2", "5", "9"} {
 			lines := linesOf(strings.ReplaceAll(c.lines, "*", k))
-			if err := playReal(t, binary, lines, func(*world, int) error { return nil }); err != nil {
+			if err := playReal(t, binary, onNftables, lines, func(*world, int) error { return nil }); err != nil {
 				t.Errorf("case %d (%s)\n%s%v", i, c.wrong, show(lines), err)
 			}
 			if !strings.Contains(c.lines, "*") {
@@ -85,13 +85,13 @@ func TestReal(t *testing.T) {
 	binary := build(t)
 	var played, calls, deaths atomic.Int64
 	t.Run("halves", func(t *testing.T) {
-		for i, half := range []string{"one", "two"} {
+		for i, half := range []string{onNftables, onIptables} {
 			t.Run(half, func(t *testing.T) {
 				t.Parallel()
 				randomly(t, i*realSequences, realSequences, realGenerator(true), func(lines []line) error {
 					last := 0
 					played.Add(1)
-					return playReal(t, binary, lines, func(w *world, i int) error {
+					return playReal(t, binary, half, lines, func(w *world, i int) error {
 						calls.Add(int64(len(w.history) - last))
 						last = len(w.history)
 						if i == len(lines)-1 {
@@ -193,7 +193,7 @@ func TestSameOnBoth(t *testing.T) {
 		if err != nil {
 			return fmt.Errorf("in memory: %w", err)
 		}
-		return playReal(t, binary, lines, func(w *world, i int) error {
+		return playReal(t, binary, onNftables, lines, func(w *world, i int) error {
 			if have := view(w); have != want[i] {
 				return fmt.Errorf("the kernel has\n%s\nin memory there is\n%s", less(have, want[i]), less(want[i], have))
 			}

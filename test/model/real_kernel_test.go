@@ -28,20 +28,22 @@ import (
 	"fairway/link"
 	"fairway/nat"
 	"fairway/nat/iptables"
+	"fairway/nat/nftables"
 	"fairway/store"
 )
 
 // A real is a ground of one network namespace of this kernel, with the daemon
 // as a process of its own. Its engines are this test: none that it knows.
 type real struct {
-	t      *testing.T
-	binary string
-	dir    string // state, sockets, sandboxes
-	host   netns.NsHandle
-	nl     *netlink.Handle
-	work   chan func() // done on a thread that is in the host's namespace
-	client *http.Client
-	own    string // the instance of the daemon's store
+	t        *testing.T
+	binary   string
+	firewall string // the daemon's backend
+	dir      string // state, sockets, sandboxes
+	host     netns.NsHandle
+	nl       *netlink.Handle
+	work     chan func() // done on a thread that is in the host's namespace
+	client   *http.Client
+	own      string // the instance of the daemon's store
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
@@ -53,13 +55,19 @@ type real struct {
 	foreign net.Listener              // a port of the host's
 }
 
+// The backends of the firewall.
+const (
+	onNftables = "nftables"
+	onIptables = "iptables"
+)
+
 // newReal makes a namespace with what others have on a host.
-func newReal(t *testing.T, binary string) (*real, error) {
+func newReal(t *testing.T, binary, firewall string) (*real, error) {
 	dir, err := os.MkdirTemp("", "model")
 	if err != nil {
 		return nil, err
 	}
-	g := &real{t: t, binary: binary, dir: dir, work: make(chan func()), boxes: map[string]netns.NsHandle{}}
+	g := &real{t: t, binary: binary, firewall: firewall, dir: dir, work: make(chan func()), boxes: map[string]netns.NsHandle{}}
 	if g.host, err = newNamespace(); err != nil {
 		return nil, err
 	}
@@ -205,7 +213,7 @@ func (g *real) start() error {
 	}
 	at := func(name string) string { return filepath.Join(g.dir, name) }
 	cmd := exec.Command(g.binary, "daemon", "--config", "/dev/null", "--socket", at("plugin.sock"),
-		"--admin-socket", at("admin.sock"), "--state-dir", at("state"), "--docker-socket", "", "--firewall", "iptables")
+		"--admin-socket", at("admin.sock"), "--state-dir", at("state"), "--docker-socket", "", "--firewall", g.firewall)
 	cmd.Env = append(os.Environ(), "STEP_HOOK_FDS=3,4")
 	cmd.ExtraFiles = []*os.File{answers, toNames}
 	output := &bytes.Buffer{}
@@ -479,7 +487,16 @@ func (g *real) moveOut(sandbox string, e *dep) {
 // checkFirewall has the backend compare the kernel with what is wanted.
 func (g *real) checkFirewall(want nat.State) error {
 	return g.in(func() error {
-		f, err := iptables.New(context.Background(), iptables.Options{Instance: g.own})
+		var f interface {
+			Reconcile(context.Context, nat.State) ([]nat.Repair, error)
+			Close() error
+		}
+		var err error
+		if g.firewall == onIptables {
+			f, err = iptables.New(context.Background(), iptables.Options{Instance: g.own})
+		} else {
+			f, err = nftables.New(context.Background(), nftables.Options{Instance: g.own})
+		}
 		if err != nil {
 			return err
 		}
@@ -557,7 +574,8 @@ func (g *real) tamper(what, bridge, port string) {
 	switch what {
 	case "flush":
 		_ = g.in(func() error {
-			return errors.Join(exec.Command("iptables", "-F").Run(), exec.Command("iptables", "-t", "nat", "-F").Run())
+			return errors.Join(exec.Command("nft", "flush", "table", "inet", "fairway").Run(),
+				exec.Command("iptables", "-F").Run(), exec.Command("iptables", "-t", "nat", "-F").Run())
 		})
 	case "orphan":
 		attrs := netlink.NewLinkAttrs()
