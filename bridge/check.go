@@ -78,6 +78,9 @@ func (n Network) checkOptions() error {
 	if i := slices.IndexFunc(n.Subnets, func(s store.Subnet) bool { return s.Aux[auxGateway(s)].IsValid() }); i >= 0 && o.NoGateway {
 		return fmt.Errorf("option gateway=\"none\": not allowed with aux-address %s", auxGateway(n.Subnets[i]))
 	}
+	if err := n.checkClients(o.Clients); err != nil {
+		return err
+	}
 	for _, r := range o.Routes {
 		if len(n.Subnets) == 0 {
 			break // engines from 28 on ask about a gateway before there are any
@@ -85,6 +88,19 @@ func (n Network) checkOptions() error {
 		if !slices.ContainsFunc(n.Subnets, func(s store.Subnet) bool { return s.Prefix.Contains(r.NextHop) }) {
 			return fmt.Errorf("option routes=%q: next hop %s is in no subnet of the network", n.Options["routes"], r.NextHop)
 		}
+	}
+	return nil
+}
+
+// checkClients refuses a limit that would not hold.
+func (n Network) checkClients(c nat.Clients) error {
+	switch {
+	case c.All():
+		return nil
+	case n.set.PublishBy == byDocker:
+		return fmt.Errorf("option publish=%q: not allowed with publish_by=docker: Docker's rules decide then", c)
+	case n.set.Mode4 == nat.Unprotected && n.IPv4, n.set.Mode6 == nat.Unprotected && n.IPv6:
+		return fmt.Errorf("option publish=%q: not allowed with gateway mode nat-unprotected, where every port can be reached", c)
 	}
 	return nil
 }

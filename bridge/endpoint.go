@@ -12,8 +12,14 @@ import (
 
 // CheckEndpoint refuses an endpoint that the network can't have, in one line.
 func (n Network) CheckEndpoint(e store.Endpoint) error {
-	if _, err := n.set.ParseEndpointOptions(e.Options); err != nil {
+	o, err := n.set.ParseEndpointOptions(e.Options)
+	if err != nil {
 		return err
+	}
+	if o.Clients != nil {
+		if err := n.checkClients(*o.Clients); err != nil {
+			return err
+		}
 	}
 	if mac, err := net.ParseMAC(e.MAC); err != nil || len(mac) != 6 || mac[0]&1 != 0 {
 		return fmt.Errorf("mac-address %q: want a unicast MAC address", e.MAC)
@@ -113,7 +119,11 @@ func (n Network) KeepGatewayService() bool { return n.set.PublishBy == byDocker 
 
 // EndpointFirewall returns what the firewall must hold for the endpoint.
 func (n Network) EndpointFirewall(e store.Endpoint) nat.Endpoint {
-	out := nat.Endpoint{ID: e.ID, Network: n.ID, Link: n.Link, IPv4: e.IPv4.Addr(), IPv6: e.IPv6.Addr(), Direct: len(n.set.Trusted) > 0}
+	o, _ := n.set.ParseEndpointOptions(e.Options)
+	out := nat.Endpoint{
+		ID: e.ID, Network: n.ID, Link: n.Link, IPv4: e.IPv4.Addr(), IPv6: e.IPv6.Addr(),
+		Direct: len(n.set.Trusted) > 0, Clients: o.Clients,
+	}
 	for _, p := range e.Published {
 		out.Ports = append(out.Ports, nat.Port{
 			Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort, Target: p.IP, TargetPort: p.Port,

@@ -78,7 +78,7 @@ func (n Network) mode(s store.Subnet) nat.GatewayMode {
 
 // Firewall returns what the firewall must hold for the network itself.
 func (n Network) Firewall() nat.Network {
-	out := nat.Network{ID: n.ID, Link: n.Link, Internal: n.Internal, ICC: n.set.ICC, Trusted: n.set.Trusted}
+	out := nat.Network{ID: n.ID, Link: n.Link, Internal: n.Internal, ICC: n.set.ICC, Trusted: n.set.Trusted, Clients: n.set.Clients}
 	for _, s := range n.Subnets {
 		f := nat.Family{Subnet: s.Prefix, Mode: n.mode(s), SNAT: n.set.SNAT}
 		if s.Is6() {
@@ -123,6 +123,7 @@ func (n Network) Effective() map[string]any {
 	out := map[string]any{
 		"fairway.link": n.Link, "fairway.mtu": fmt.Sprint(n.MTU), "fairway.antispoof": fmt.Sprint(n.set.Antispoof),
 		"fairway.icc": fmt.Sprint(n.set.ICC), "fairway.publish_by": string(n.set.PublishBy),
+		"fairway.publish": n.set.Clients.String(),
 	}
 	for _, f := range n.Firewall().Families {
 		name := "fairway.gateway_mode_ipv4"

@@ -30,6 +30,7 @@ type Options struct {
 	NoGateway   bool       // containers get no default route
 	Routes      []link.Route
 	PublishBy   publisher
+	Clients     nat.Clients // who may reach published ports
 }
 
 // publisher says who publishes a network's ports.
@@ -106,6 +107,7 @@ func Table(o *Options) option.Table {
 		row("snat", "an IPv4 address", "Source address of what leaves the network, instead of masquerading.", option.Addr4(&o.SNAT)),
 		row("snat6", "an IPv6 address", "Source address of IPv6 packets that leave the network.", option.Addr6(&o.SNAT6)),
 		row("publish_by", "fairway or docker", "docker: Docker publishes ports over its gateway bridge, so that docker ps shows them.", option.OneOf(&o.PublishBy, byFairway, byDocker)),
+		row("publish", nat.ClientsAllowed, "Who may reach published ports, beside the host itself and containers of the network: everybody (all), nobody (loopback), or clients with these addresses or that come in by these links.", clients(&o.Clients)),
 		row("antispoof", trueOrFalse, "The bridge learns nothing from a container: static FDB entry, permanent neighbour entries, no router advertisements from it; false: the port learns, as Docker's do.", option.Bool(&o.Antispoof)),
 		row(docker+"bridge.name", "the name of a link: at most 15 letters, digits, - _ . @", "Name of the bridge; one that is there already is used and left as it is.", option.LinkName(&o.Name)),
 		row(docker+"bridge.enable_ip_masquerade", trueOrFalse, "What leaves the network takes the host's address (or that of snat).", option.Bool(&o.Masquerade)),
@@ -152,6 +154,14 @@ func hostBinding(dst *netip.Addr) func(string) error {
 			*dst = a
 		}
 		return nil
+	}
+}
+
+// clients sets dst from a list of clients.
+func clients(dst *nat.Clients) func(string) error {
+	return func(s string) (err error) {
+		*dst, err = nat.ParseClients(s)
+		return err
 	}
 }
 
@@ -206,7 +216,8 @@ func routes(dst *[]link.Route) func(string) error {
 // driver-opt=key=value), as they take effect.
 type EndpointOptions struct {
 	Antispoof bool
-	IfaceName string // of the interface in the container; engines so far ignore it
+	Clients   *nat.Clients // who may reach its ports; nil: as the network says
+	IfaceName string       // of the interface in the container; engines so far ignore it
 }
 
 // ParseEndpointOptions reads an endpoint's pairs; what they leave out is as the
@@ -224,6 +235,10 @@ func (o Options) ParseEndpointOptions(pairs map[string]string) (EndpointOptions,
 func EndpointTable(e *EndpointOptions) option.Table {
 	return option.Table{
 		row("antispoof", trueOrFalse, "As the network's option, for one endpoint.", option.Bool(&e.Antispoof)),
+		row("publish", nat.ClientsAllowed, "As the network's option, for one endpoint.", func(s string) error {
+			e.Clients = &nat.Clients{}
+			return clients(e.Clients)(s)
+		}),
 		row(ifnameLabel, "the name of a link", "Name of the interface in the container; engines so far ignore it.", option.LinkName(&e.IfaceName)),
 	}
 }

@@ -73,6 +73,9 @@ func TestRefusals(t *testing.T) {
 		"mtu for IPv6":     {dual(v4(with("mtu", "1000"))), `option mtu="1000": want at least 1280 bytes with IPv6 (RFC 8200)`},
 		"publish internal": {internal(v4(with("publish_by", "docker"))), `option publish_by="docker": not allowed with --internal`},
 		"publish, no gw":   {v4(with("publish_by", "docker", "gateway", "none")), `option publish_by="docker": not allowed with gateway=none`},
+		"clients":          {v4(with("publish", "10.0.0.0/8;eth0")), `option publish="10.0.0.0/8;eth0": want all, loopback, or a list of CIDR prefixes, addresses and iface:NAME`},
+		"clients, Docker":  {v4(with("publish", "loopback", "publish_by", "docker")), `option publish="loopback": not allowed with publish_by=docker: Docker's rules decide then`},
+		"clients, open":    {v4(with("publish", "10.1.0.0/16", label+"bridge.gateway_mode_ipv4", "nat-unprotected")), `option publish="10.1.0.0/16": not allowed with gateway mode nat-unprotected, where every port can be reached`},
 		"adverts":          {v4(with(label+"advertise_addr_nmsgs", "4")), `option com.docker.network.advertise_addr_nmsgs="4": want a number from 0 to 3`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,8 +90,8 @@ func TestRefusals(t *testing.T) {
 // Every option has a value that is accepted, and a meaning to print.
 func TestTableIsWhole(t *testing.T) {
 	good := with("mode", "bridge", "mtu", "9000", "routes", "10.0.0.0/8 via 172.20.0.9, fd00:8::/64 via fd00:20::9", "gateway", "none",
-		"snat", "192.0.2.1", "snat6", "2001:db8::1", "publish_by", "fairway", "antispoof", "false",
-		label+"bridge.name", "br.40", label+"bridge.enable_ip_masquerade", "0", label+"bridge.gateway_mode_ipv4", "nat-unprotected",
+		"snat", "192.0.2.1", "snat6", "2001:db8::1", "publish_by", "fairway", "publish", "10.0.0.0/8,iface:eth0", "antispoof", "false",
+		label+"bridge.name", "br.40", label+"bridge.enable_ip_masquerade", "0", label+"bridge.gateway_mode_ipv4", "nat",
 		label+"bridge.gateway_mode_ipv6", "nat", label+"bridge.enable_icc", "false", label+"bridge.inhibit_ipv4", "true",
 		label+"bridge.host_binding_ipv4", "127.0.0.1", label+"bridge.default_bridge", "false", label+"bridge.trusted_host_interfaces", "eth0:wg0",
 		label+"driver.mtu", "9000", label+"container_iface_prefix", "net", label+"host_ipv4", "192.0.2.1", label+"host_ipv6", "2001:db8::1",

@@ -78,7 +78,7 @@ func isDockers(name string) bool { return strings.HasPrefix(name, dockers) }
 // tries, or words for what no value says.
 func defaultOf(name string) (value, words string) {
 	values := map[string]string{
-		"mode": "bridge", "publish_by": "fairway", "antispoof": "true",
+		"mode": "bridge", "publish_by": "fairway", "publish": "all", "antispoof": "true",
 		dockers + "bridge.enable_ip_masquerade": "true", dockers + "bridge.enable_icc": "true",
 		dockers + "bridge.gateway_mode_ipv4": "nat", dockers + "bridge.gateway_mode_ipv6": "nat",
 		dockers + "bridge.inhibit_ipv4": "false", dockers + "bridge.default_bridge": "false",
@@ -170,7 +170,7 @@ func endpointRows(t *testing.T) string {
 			t.Errorf("endpoint option %s takes anything", o.Name)
 		}
 		words, ok := map[string]string{
-			"antispoof": "the network's", dockers + "endpoint.ifname": "prefix and number",
+			"antispoof": "the network's", "publish": "the network's", dockers + "endpoint.ifname": "prefix and number",
 		}[o.Name]
 		if !ok {
 			t.Errorf("endpoint option %s: say its default", o.Name)
@@ -200,6 +200,8 @@ func refusalRows(t *testing.T) string {
 		{"`--internal`", pairs(dockers+"bridge.gateway_mode_ipv4", "routed"), internal},
 		{"`--internal`", pairs("publish_by", "docker"), internal},
 		{"", pairs("gateway", "none", "publish_by", "docker"), nil},
+		{"", pairs("publish", "10.0.0.0/40"), nil},
+		{"", pairs("publish", "loopback", dockers+"bridge.gateway_mode_ipv4", "nat-unprotected"), nil},
 		{"`--aux-address DefaultGatewayIPv4=172.20.0.9`", pairs("gateway", "none"), auxGateway},
 		{"", pairs("routes", "10.0.0.0/8 via 192.0.2.9"), nil},
 		{"`--ipv6`", pairs(dockers+"enable_ipv6", "false"), dual},

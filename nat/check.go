@@ -42,6 +42,9 @@ func (n Network) check() error {
 			return err
 		}
 	}
+	if err := n.Clients.check(); err != nil {
+		return err
+	}
 	for _, f := range n.Families {
 		switch {
 		case !f.Subnet.IsValid():
@@ -64,6 +67,11 @@ func (e Endpoint) check() error {
 	}
 	if err := CheckLink(e.Link); err != nil {
 		return err
+	}
+	if e.Clients != nil {
+		if err := e.Clients.check(); err != nil {
+			return err
+		}
 	}
 	for _, p := range e.Ports {
 		switch {

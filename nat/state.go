@@ -23,6 +23,7 @@ type Network struct {
 	// it for what is routed back into the bridge.
 	ICC      bool
 	Trusted  []string // links from which published ports may be reached by routing, too
+	Clients  Clients  // who may reach published ports
 	Families []Family // those that the network has
 }
 
@@ -60,7 +61,8 @@ type Endpoint struct {
 	Link    string // the network's bridge
 	IPv4    netip.Addr
 	IPv6    netip.Addr
-	Direct  bool // the network has Trusted links
+	Direct  bool     // the network has Trusted links
+	Clients *Clients // who may reach its ports; nil: as the network says
 	Ports   []Port
 }
 

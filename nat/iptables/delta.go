@@ -41,6 +41,16 @@ func swap[T any](m map[string]T, d map[string]*T) map[string]*T {
 	return back
 }
 
+// restricts reports whether an endpoint of d says itself who may reach it.
+func (d delta) restricts() bool {
+	for _, e := range d.endpoints {
+		if e != nil && e.Clients != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // state returns all that was applied.
 func (f *Firewall) state() nat.State {
 	return nat.State{

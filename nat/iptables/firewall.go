@@ -159,7 +159,7 @@ func (f *Firewall) change(ctx context.Context, d delta) error {
 // what d wants: by the endpoints' rules alone, or, if networks differ or the
 // rules aren't as they were left, by comparing all.
 func (f *Firewall) move(ctx context.Context, before, d delta) error {
-	if f.known && len(before.networks) == 0 {
+	if f.known && len(before.networks) == 0 && !before.restricts() && !d.restricts() {
 		err := f.moveEndpoints(ctx, before, d)
 		if err == nil || ctx.Err() != nil {
 			return err

@@ -16,6 +16,10 @@ func (r renderer) forward() (rules []rule) {
 			}
 		}
 	}
+	if r.restricts() {
+		add("-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN")
+		add("-m conntrack --ctstate DNAT -j " + chainWho)
+	}
 	add(pass + " -j RETURN")
 	for _, b := range r.links {
 		for _, n := range b.nets {
@@ -49,6 +53,9 @@ func (r renderer) in(b bridge) (rules []rule) {
 			continue
 		}
 		for _, t := range n.Trusted {
+			if r.restricts() {
+				add("%s-i %s -j %s", b.dst(n), t, chainWho)
+			}
 			add("%s-i %s -g %s%s", b.dst(n), t, chainPub, b.link)
 		}
 		switch n.Mode {
@@ -56,6 +63,9 @@ func (r renderer) in(b bridge) (rules []rule) {
 			add("%s-j RETURN", b.dst(n))
 		case nat.Routed:
 			add("%s-p %s -j RETURN", b.dst(n), icmp)
+			if r.restricts() {
+				add("%s-j %s", b.dst(n), chainWho)
+			}
 			add("%s-g %s%s", b.dst(n), chainPub, b.link)
 		default:
 			add("%s-j DROP", b.dst(n))

@@ -3,6 +3,7 @@ package iptables
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -20,6 +21,7 @@ const (
 	chainFrom    = "FAIRWAY-FROM"
 	chainTo      = "FAIRWAY-TO"
 	chainIn      = "FAIRWAY-IN-"
+	chainWho     = "FAIRWAY-WHO"  // and for each list of clients one that ends in its key
 	chainPub     = "FAIRWAY-PUB-" // chain names have at most 28 characters, links 15
 
 	chainPrefix = "FAIRWAY-"
@@ -35,6 +37,7 @@ type renderer struct {
 	instance string
 	around   nat.Around
 	links    []bridge
+	policies map[string]nat.Clients
 }
 
 // A bridge is a link with the networks on it, one or, on a bridge that was
@@ -55,7 +58,7 @@ type network struct {
 
 // render returns what the kernel must hold in one family for state.
 func render(state nat.State, v6 bool, instance string, a nat.Around) ruleset {
-	r := renderer{v6: v6, instance: instance, around: a, links: bridges(state, v6, a)}
+	r := renderer{v6: v6, instance: instance, around: a, links: bridges(state, v6, a), policies: state.Policies()}
 	endpoints := endpointRules(state, v6, instance)
 	if len(r.links) == 0 && len(endpoints) == 0 {
 		return ruleset{}
@@ -79,6 +82,12 @@ func render(state nat.State, v6 bool, instance string, a nat.Around) ruleset {
 		if b.entered() {
 			add("filter", chainIn+b.link, r.in(b)...)
 		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.policies)) {
+		add("filter", chainWho+"-"+key, r.policy(r.policies[key])...)
+	}
+	if r.restricts() {
+		add("filter", chainWho, r.who()...)
 	}
 	add("filter", chainOut, r.out()...)
 	add("filter", chainForward, r.forward()...)
@@ -285,6 +294,9 @@ func endpointRulesOf(e *nat.Endpoint, v6 bool, instance string) (out []chainRule
 	for _, p := range e.Ports {
 		if p.Target.Is6() != v6 {
 			continue
+		}
+		if e.Clients != nil {
+			add("filter", chainWho, 0, "-d %s ! -i %s %s", p.Target, e.Link, toWho(*e.Clients))
 		}
 		proto := nat.ProtoName(p.Proto)
 		if p.HostPort == 0 || e.Direct {

@@ -103,6 +103,7 @@ func (f *fill) endpoint(e *nat.Endpoint) {
 	if e == nil {
 		return
 	}
+	f.endpointClients(e)
 	note := e.ID[:min(len(e.ID), 12)]
 	var rest []nat.Port
 	for _, p := range e.Ports {
@@ -172,6 +173,7 @@ func (f *fill) networks(networks []nat.Network, a nat.Around) (own []chain) {
 		f.bridge(b, chains)
 		for _, n := range b.nets {
 			f.leaving(n)
+			f.networkClients(n)
 		}
 	}
 	for _, l := range a.Lookalikes {
@@ -321,10 +323,15 @@ func (f *fill) leaving(n network) {
 	f.prefix(mapSNAT+s, n.Subnet, value{data: string(n.SNAT.AsSlice()), comment: note})
 }
 
+// shared adds what is of no endpoint alone, and returns the chains for it.
+func (f *fill) shared(s nat.State, a nat.Around) (own []chain) {
+	return append(f.networks(s.Networks, a), f.clients(s)...)
+}
+
 // render returns all that the table must hold.
 func render(s nat.State, a nat.Around) (*fill, []chain) {
 	f := newFill()
-	own := f.networks(s.Networks, a)
+	own := f.shared(s, a)
 	slices.SortFunc(s.Endpoints, func(a, b nat.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range s.Endpoints {
 		f.endpoint(&s.Endpoints[i])

@@ -44,8 +44,8 @@ type kept struct {
 	known    bool // else the kernel must be asked
 	there    bool // the table
 	all      *fill
-	networks *fill   // the part of the networks
-	own      []chain // those that depend on them
+	networks *fill   // the part that is of no endpoint
+	own      []chain // and its chains
 }
 
 var instanceName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`) //nolint:gochecknoglobals // a constant
@@ -175,7 +175,7 @@ func (f *Firewall) move(ctx context.Context, before, after delta) error {
 	return err
 }
 
-// A plan is a change of elements, and the networks' part after it.
+// A plan is a change of elements, and the part of no endpoint after it.
 type plan struct {
 	change   change
 	networks *fill
@@ -193,13 +193,13 @@ func (f *Firewall) plan(before, after delta) (p plan, ok bool, err error) {
 		now.endpoint(after.endpoints[id])
 	}
 	p.networks = f.kept.networks
-	if len(before.networks) > 0 {
+	if len(before.networks) > 0 || before.restricts() || after.restricts() {
 		a, err := f.around(f.bridges())
 		if err != nil {
 			return p, false, err
 		}
 		p.networks = newFill()
-		if own := p.networks.networks(f.state().Networks, a); !sameChains(own, f.kept.own, f.opts.Instance) {
+		if own := p.networks.shared(f.state(), a); !sameChains(own, f.kept.own, f.opts.Instance) {
 			return p, false, nil
 		}
 	}
@@ -294,7 +294,7 @@ func (f *Firewall) equalize(ctx context.Context) (found []nat.Repair, err error)
 	s := f.state()
 	all, own := render(s, a)
 	networks := newFill()
-	networks.networks(s.Networks, a)
+	networks.shared(s, a)
 	empty := all.empty()
 	for range tries {
 		if err = ctx.Err(); err != nil {

@@ -32,7 +32,7 @@ func wanted(chains []chain, f *fill, instance string) content {
 			c.rules[ch.name] = append(c.rules[ch.name], signature(r.exprs, ruleComment(instance, r.comment)))
 		}
 	}
-	for _, s := range sets() {
+	for _, s := range setsOf(chains) {
 		c.sets[s.Name] = setSignature(s)
 	}
 	return c

@@ -50,6 +50,10 @@ const (
 	chainToOpen      = "to-unprotected"
 	chainTrusted     = "to-trusted"
 	chainDirect      = "to-published"
+	chainClients     = "clients" // and for each list of clients one that ends in its key
+
+	mapEndpointClients = "endpoint-clients"
+	mapNetworkClients  = "network-clients"
 )
 
 // A chain is one of the table with all that it holds.
@@ -59,6 +63,7 @@ type chain struct {
 	hook     *nftables.ChainHook
 	priority int32
 	rules    []rule
+	sets     []*nftables.Set // that only this chain looks into
 }
 
 // A rule says what it is for.
@@ -84,19 +89,24 @@ func suffix(v6 bool) string {
 
 var protocols = []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_SCTP} //nolint:gochecknoglobals // a constant
 
+// newSet describes a set, or a map if data has a type.
+func newSet(name, comment string, key, data nftables.SetDatatype, interval bool) *nftables.Set {
+	s := &nftables.Set{
+		Name: name, Comment: comment, KeyType: key, DataType: data, Interval: interval,
+		IsMap: data.Name != "",
+	}
+	if key.Name == nftables.TypeIFName.Name {
+		s.KeyByteOrder = binaryutil.NativeEndian // else nft shows no name
+	}
+	return s
+}
+
 // sets returns the sets and maps, which are always the same.
 func sets() (out []*nftables.Set) {
 	concat := nftables.MustConcatSetType
 	link, links := concat(nftables.TypeNFProto, nftables.TypeIFName), concat(nftables.TypeNFProto, nftables.TypeIFName, nftables.TypeIFName)
 	add := func(name, comment string, key, data nftables.SetDatatype, interval bool) {
-		s := &nftables.Set{
-			Name: name, Comment: comment, KeyType: key, DataType: data, Interval: interval,
-			IsMap: data.Name != "",
-		}
-		if key.Name == nftables.TypeIFName.Name {
-			s.KeyByteOrder = binaryutil.NativeEndian // else nft shows no name
-		}
-		out = append(out, s)
+		out = append(out, newSet(name, comment, key, data, interval))
 	}
 	none, verdict := nftables.SetDatatype{}, nftables.TypeVerdict
 	add(setBridges, "the networks' bridges", link, none, false)
@@ -122,6 +132,8 @@ func sets() (out []*nftables.Set) {
 			add(rangesOf(v6, p), "ranges published on all addresses under their own numbers", nftables.TypeInetService, addr, true)
 		}
 		add(setDirect+s, "what may be reached by routing", bound, none, false)
+		add(mapEndpointClients+s, "who may reach a container's published ports", addr, verdict, false)
+		add(mapNetworkClients+s, "who may reach a network's published ports", addr, verdict, true)
 		if !v6 {
 			add(setLoopback, "ports published on loopback addresses", bound, none, false)
 		}
@@ -138,6 +150,7 @@ func chains() []chain {
 	iif, oif := expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME
 	tracked, dnat := bits(expr.CtKeySTATE, stateEstablished|stateRelated), bits(expr.CtKeySTATUS, statusDNAT)
 	replies, published := "replies", "published ports"
+	clients := goTo(chainClients)
 	trusted := mk("trusted links", link2(), match{in(setTrusted)}, goTo(chainDirect))
 	out := []chain{
 		{name: chainInternal, rules: []rule{mk("internal networks have no other link", drop())}},
@@ -145,22 +158,29 @@ func chains() []chain {
 			mk(replies, tracked, accept()), mk(published, dnat, accept()),
 			mk("containers of the network don't reach each other", drop()),
 		}},
+		{name: chainClients, rules: []rule{
+			mk("", family(false), match{address(false, false, reg0), vmap(mapEndpointClients + "4")}),
+			mk("", family(true), match{address(true, false, reg0), vmap(mapEndpointClients + "6")}),
+			mk("", family(false), match{address(false, false, reg0), vmap(mapNetworkClients + "4")}),
+			mk("", family(true), match{address(true, false, reg0), vmap(mapNetworkClients + "6")}),
+			mk("all others may be reached by everybody", accept()),
+		}},
 		{name: chainDirect, rules: []rule{
-			mk("", family(false), target(false), match{in(setDirect + "4")}, accept()),
-			mk("", family(true), target(true), match{in(setDirect + "6")}, accept()),
+			mk("", family(false), target(false), match{in(setDirect + "4")}, clients),
+			mk("", family(true), target(true), match{in(setDirect + "6")}, clients),
 			mk("not published", drop()),
 		}},
-		{name: chainTrusted, rules: []rule{mk(replies, tracked, accept()), mk(published, dnat, accept()), mk("", goTo(chainDirect))}},
+		{name: chainTrusted, rules: []rule{mk(replies, tracked, accept()), mk(published, dnat, clients), mk("", goTo(chainDirect))}},
 		{name: chainToNAT, rules: []rule{
-			mk(replies, tracked, accept()), mk(published, dnat, accept()), trusted, mk("not published", drop()),
+			mk(replies, tracked, accept()), mk(published, dnat, clients), trusted, mk("not published", drop()),
 		}},
 		{name: chainToRouted, rules: []rule{
-			mk(replies, tracked, accept()), mk(published, dnat, accept()), trusted,
+			mk(replies, tracked, accept()), mk(published, dnat, clients), trusted,
 			mk("", family(false), l4(unix.IPPROTO_ICMP), accept()), mk("", family(true), l4(unix.IPPROTO_ICMPV6), accept()),
 			mk("", goTo(chainDirect)),
 		}},
 		{name: chainToOpen, rules: []rule{
-			mk(replies, tracked, accept()), mk(published, dnat, accept()), trusted, mk("every port", accept()),
+			mk(replies, tracked, accept()), mk(published, dnat, clients), trusted, mk("every port", accept()),
 		}},
 		{name: chainOutward, rules: []rule{
 			mk(replies, tracked, leave()), mk(published, dnat, leave()),

@@ -20,7 +20,8 @@ const perMessage = 400
 // verdictMap reports whether a map of ours holds verdicts.
 func verdictMap(name string) bool {
 	switch name {
-	case mapWithin, mapFrom, mapTo, mapInto, mapLeaving + "4", mapLeaving + "6":
+	case mapWithin, mapFrom, mapTo, mapInto, mapLeaving + "4", mapLeaving + "6",
+		mapEndpointClients + "4", mapEndpointClients + "6", mapNetworkClients + "4", mapNetworkClients + "6":
 		return true
 	}
 	return false
@@ -97,13 +98,22 @@ func elementOf(e element, v value) nftables.SetElement {
 	return out
 }
 
+// setsOf returns the sets that there always are, and those of chains.
+func setsOf(all []chain) []*nftables.Set {
+	out := sets()
+	for _, c := range all {
+		out = append(out, c.sets...)
+	}
+	return out
+}
+
 // sendTable sends the whole table in place of what there is. Sets come before
 // the rules that use them, chains before the elements that go to them.
 func sendTable(conn *nftables.Conn, table *nftables.Table, all []chain, elements map[element]value, instance string) error {
 	conn.AddTable(table)
 	conn.DelTable(table)
 	conn.AddTable(table)
-	for _, s := range sets() {
+	for _, s := range setsOf(all) {
 		s.Table = table
 		if err := conn.AddSet(s, nil); err != nil {
 			return fmt.Errorf("set %s: %w", s.Name, err)
@@ -174,9 +184,9 @@ func repairs(have, want content) (out []nat.Repair) {
 			extra[e.set]++
 		}
 	}
-	for _, s := range sets() {
-		if m, c, x := missing[s.Name], changed[s.Name], extra[s.Name]; m+c+x > 0 {
-			note("set %s lacked %d elements, had %d others and %d with another value", s.Name, m, x, c)
+	for name := range want.sets {
+		if m, c, x := missing[name], changed[name], extra[name]; m+c+x > 0 {
+			note("set %s lacked %d elements, had %d others and %d with another value", name, m, x, c)
 		}
 	}
 	slices.SortFunc(out, func(a, b nat.Repair) int { return cmp.Compare(a.What, b.What) })

@@ -166,6 +166,22 @@ func TestPublishByDocker(t *testing.T) {
 	})
 }
 
+// TestPublishClients checks that only those reach a published port that the
+// network, or the container, names (publish=).
+func TestPublishClients(t *testing.T) {
+	on(t, []string{newest}, func(t *testing.T, h *lab.Host) {
+		if world.driver == "bridge" {
+			return // has no such option
+		}
+		lan0(t, h, "--opt", "publish=198.51.100.0/24")
+		serve(t, h, "a1", "--network", "n1", "--publish", "8080:80")
+		serve(t, h, "b1", "--network", "name=n1,driver-opt=publish="+lab.Neighbour, "--publish", "8081:80")
+		machine(h.Machine).reaches(t, "tcp", at(h.IP, 8080), "a1", h.IP)
+		neighbour(h).isShutOut(t, "tcp", at(h.IP, 8080))
+		neighbour(h).reaches(t, "tcp", at(h.IP, 8081), "b1", lab.Neighbour)
+	})
+}
+
 // TestStaleConnections checks that a published UDP port reaches a new
 // container at once, though its client keeps its source port (moby#8795).
 func TestStaleConnections(t *testing.T) {

@@ -45,6 +45,8 @@ func TestGoldenNftables(t *testing.T) {
 	routed.Ports = []nat.Port{port(6, "", 0, "172.30.1.2:80"), port(6, "", 0, "[2001:db8:a::2]:80")}
 	trusted := a1
 	trusted.Direct, trusted.Ports = true, a1.Ports[:1]
+	restricted := a1
+	restricted.Clients, restricted.Ports = &nat.Clients{HostOnly: true}, a1.Ports[:1]
 	beside := b
 	beside.Link, beside.ICC = "fwa", false
 	for _, c := range []struct {
@@ -60,6 +62,9 @@ func TestGoldenNftables(t *testing.T) {
 		{"snat", with(func(n *nat.Network) {
 			n.Families[0].SNAT, n.Families[1].SNAT = netip.MustParseAddr("192.0.2.77"), netip.MustParseAddr("2001:db8:f::77")
 		})},
+		{"clients", with(func(n *nat.Network) {
+			n.Clients = clients(t, "192.0.2.0/24,198.51.100.7,2001:db8:1::/48,iface:wg0")
+		}, restricted)},
 		{"trusted", with(func(n *nat.Network) { n.Trusted = []string{"eth1", "wg0"} }, trusted)},
 		{"two", nat.State{Networks: []nat.Network{a, b}, Endpoints: []nat.Endpoint{a1, b1}}},
 		{"two-on-one-bridge", nat.State{Networks: []nat.Network{a, beside}}},
