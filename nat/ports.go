@@ -77,6 +77,7 @@ func NewPorts(step func(string)) *Ports {
 	if step == nil {
 		step = func(string) {}
 	}
+	makeRoom(roomAtStart)
 	return &Ports{step: step, owners: map[string][]*hold{}, byPort: map[protoPort][]*hold{}}
 }
 
