@@ -23,8 +23,8 @@ type Endpoint struct {
 	Sandbox   string // SandboxKey of Join, a path; "" while not joined
 	Confirmed bool   // a later call used the endpoint, so Docker knows it
 
-	Requested []PortBinding // what Docker last asked to publish, in its order
-	Published []PortBinding // what is published now: host ports settled, one entry a port and family
+	Requested PortBindings // what Docker last asked to publish, in its order
+	Published PortBindings // what is published now: host ports settled, one entry a port and family
 
 	Container   string // container's name, annotated in the background; "" not known yet
 	ContainerID string // likewise
