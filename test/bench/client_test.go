@@ -82,6 +82,12 @@ func encode(v any) []byte {
 	return raw
 }
 
+func decode(b *testing.B, raw []byte, v any) {
+	if err := json.Unmarshal(raw, v); err != nil {
+		b.Fatal(err)
+	}
+}
+
 func newID() string {
 	raw := make([]byte, 32)
 	rand.Read(raw) // never fails: crypto/rand

@@ -41,7 +41,7 @@ func startDaemon(b *testing.B, name string, args ...string) *daemon {
 	d := &daemon{client: newClient(socket), log: filepath.Join(dir, "log"), done: make(chan error, 1)}
 	d.cmd = exec.Command(world.fairway, append([]string{
 		"daemon", "--socket", socket, "--admin-socket", filepath.Join(dir, "admin.sock"),
-		"--state-dir", filepath.Join(dir, "state"), "--docker-socket=", "--firewall", "iptables",
+		"--state-dir", filepath.Join(dir, "state"), "--docker-socket=",
 	}, args...)...)
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	log, err := os.Create(d.log)
