@@ -48,6 +48,9 @@ func testMatrix(t *testing.T, kind backend) {
 	for _, flavour := range flavours {
 		for _, e := range engines {
 			for _, policy := range []string{"DROP", "ACCEPT"} {
+				if e.nft && (policy == "DROP" || flavour != flavours[0]) {
+					continue // Docker's own networks don't work then; it has no rules in iptables
+				}
 				t.Run(flavour+"/"+e.name+"/"+policy, func(t *testing.T) {
 					useFlavour(t, flavour)
 					w := newWorld(t, kind)
