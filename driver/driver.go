@@ -79,6 +79,8 @@ type Firewall interface {
 	Apply(ctx context.Context, put nat.State) error
 	Remove(ctx context.Context, gone nat.State) error
 	Reconcile(ctx context.Context, want nat.State) ([]nat.Repair, error)
+	// Repair is Reconcile with what the firewall was told to hold since.
+	Repair(ctx context.Context) ([]nat.Repair, error)
 	// GuardForward keeps the host from forwarding for others' sake, in a family
 	// in which it didn't before fairway turned it on.
 	GuardForward(ctx context.Context, v6 bool) error
@@ -155,6 +157,7 @@ type Driver struct {
 	names     map[string]string    // name of a link → ID of what it is for
 	taken     map[lostPort]string  // published, held by somebody else → by whom
 	owed      debts
+	told      bool                 // the firewall knows of all records
 	suspects  map[string]time.Time // ID of what seems to be stale → since when
 	seen      map[string]time.Time // engine → when it last told what it knows
 }

@@ -149,6 +149,7 @@ type firewall struct{}
 func (firewall) Apply(context.Context, nat.State) error                     { return nil }
 func (firewall) Remove(context.Context, nat.State) error                    { return nil }
 func (firewall) Reconcile(context.Context, nat.State) ([]nat.Repair, error) { return nil, nil }
+func (firewall) Repair(context.Context) ([]nat.Repair, error)               { return nil, nil }
 func (firewall) GuardForward(context.Context, bool) error                   { return nil }
 
 // ports gives each port of an address to one owner.

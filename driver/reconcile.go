@@ -50,10 +50,19 @@ func (d *Driver) Reconcile(ctx context.Context) (repaired int, err error) {
 	}
 	d.retakePorts(ctx)
 	rules, firewallErr := d.opts.Firewall.Reconcile(ctx, firewall)
-	for _, r := range rules {
-		d.log.WithField("object", "firewall").Warn("repaired: " + r.What)
+	d.logRules(rules)
+	if firewallErr == nil {
+		d.mu.Lock()
+		d.told = true
+		d.mu.Unlock()
 	}
 	return len(repairs) + len(rules), errors.Join(linkErr, firewallErr)
+}
+
+func (d *Driver) logRules(repairs []nat.Repair) {
+	for _, r := range repairs {
+		d.log.WithField("object", "firewall").Warn("repaired: " + r.What)
+	}
 }
 
 // wanted returns what must exist for all records, objects that several

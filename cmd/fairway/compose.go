@@ -17,6 +17,7 @@ import (
 	"fairway/nat"
 	"fairway/nat/guard"
 	"fairway/store"
+	"fairway/watch"
 )
 
 // compose builds the daemon's parts from the real packages: the one place that
@@ -82,6 +83,18 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	}
 	open.add(d.Close)
 	routers := guard.New(records.Instance(), log)
+	rules := look(log, d.RepairFirewall)
+	changes, err := watch.New(watch.Options{
+		Instance: records.Instance(), Wanted: d.Wants, Log: log, Links: look(log, d.Reconcile),
+		Firewall: func(ctx context.Context) bool {
+			guard := routers.Repair()
+			return rules(ctx) || guard
+		},
+	})
+	if err != nil {
+		return p, err
+	}
+	open.add(changes.Close)
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Handle: observe(d, pools, log)})
 	return parts{
 		networks: d, addresses: pools, records: d, peerEngine: engine.PeerEngine,
@@ -94,12 +107,24 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		tasks: []task{
 			{"driver", d.Run},
 			{"watch Docker", watcher.Run},
+			{"watch the kernel", changes.Run},
 			{"guard", routers.Run},
 			{"reclaim addresses", reclaim(pools, log)},
 			{"back up", func(ctx context.Context) error { return records.BackupEvery(ctx, time.Hour) }},
 		},
 		close: open.Close,
 	}, nil
+}
+
+// look returns a repair as a watcher calls it: its errors are for the log.
+func look(log logrus.FieldLogger, repair func(context.Context) (int, error)) func(context.Context) bool {
+	return func(ctx context.Context) bool {
+		repaired, err := repair(ctx)
+		if err != nil && ctx.Err() == nil {
+			log.Error(err)
+		}
+		return repaired > 0
+	}
 }
 
 // takenSubnets returns the subnets that automatic pools keep clear of: those of

@@ -110,14 +110,21 @@ func (g *Guard) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-		}
-		whole, err := g.whole()
-		if err == nil && !whole {
-			g.log.Warn("repaired: the table that drops router advertisements was gone")
-			err = g.Set()
-		}
-		if err != nil {
-			g.log.Warn(err)
+			g.Repair()
 		}
 	}
+}
+
+// Repair sets the table again if somebody flushed it, logs that, and reports
+// whether it was so.
+func (g *Guard) Repair() (found bool) {
+	whole, err := g.whole()
+	if err == nil && !whole {
+		g.log.Warn("repaired: the table that drops router advertisements was gone")
+		found, err = true, g.Set()
+	}
+	if err != nil {
+		g.log.Warn(err)
+	}
+	return found
 }

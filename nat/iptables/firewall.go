@@ -186,6 +186,16 @@ func (f *Firewall) Reconcile(ctx context.Context, want nat.State) ([]nat.Repair,
 	return repairs, errors.Join(err, f.check6(want))
 }
 
+// Repair is Reconcile with all that f was told since the last one.
+func (f *Firewall) Repair(ctx context.Context) ([]nat.Repair, error) {
+	if err := f.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer f.unlock()
+	f.known = false
+	return f.equalize(ctx, f.state(), true)
+}
+
 // check6 refuses what needs IPv6 where there is none.
 func (f *Firewall) check6(s nat.State) error {
 	if f.no6 == nil || f.accepts {

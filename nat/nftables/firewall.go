@@ -272,11 +272,24 @@ func (f *Firewall) Reconcile(ctx context.Context, want nat.State) ([]nat.Repair,
 	}
 	defer f.unlock()
 	f.remember(want) // whatever fails: changes that come are to all of this
+	return f.repair(ctx)
+}
+
+// Repair is Reconcile with all that f was told since the last one.
+func (f *Firewall) Repair(ctx context.Context) ([]nat.Repair, error) {
+	if err := f.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer f.unlock()
+	return f.repair(ctx)
+}
+
+func (f *Firewall) repair(ctx context.Context) ([]nat.Repair, error) {
 	found, err := f.equalize(ctx)
 	if err != nil || f.accepts == nil {
 		return found, err
 	}
-	more, err := f.accepts.Reconcile(ctx, nat.State{Networks: want.Networks})
+	more, err := f.accepts.Reconcile(ctx, nat.State{Networks: f.state().Networks})
 	return append(found, more...), err
 }
 

@@ -144,6 +144,9 @@ func (f *filter) Reconcile(_ context.Context, want nat.State) (repairs []nat.Rep
 	return repairs, nil
 }
 
+// Repair is never called: in the model nobody watches.
+func (f *filter) Repair(context.Context) ([]nat.Repair, error) { return nil, nil }
+
 func (f *filter) GuardForward(_ context.Context, v6 bool) error {
 	return f.do("firewall.guard", func() error { f.rules.policy[index(v6)] = true; return nil })
 }
