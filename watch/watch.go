@@ -45,11 +45,20 @@ func New(opts Options) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch: %w", err)
 	}
-	w := &Watcher{firewall: newLane(opts.Firewall)}
 	seen := newLinks(opts.Wanted)
-	w.links = newLane(func(ctx context.Context) bool {
-		return seen.take() && opts.Links(ctx)
-	})
+	w := &Watcher{
+		firewall: newLane(func(ctx context.Context) bool {
+			opts.Log.Debug("watch: rules were changed")
+			return opts.Firewall(ctx)
+		}),
+		links: newLane(func(ctx context.Context) bool {
+			if !seen.take() {
+				return false
+			}
+			opts.Log.Debug("watch: links were changed")
+			return opts.Links(ctx)
+		}),
+	}
 	rules := &rules{self: string(bytes.TrimSpace(self)), mark: "fairway:" + opts.Instance}
 	w.sources = []*source{{
 		name: "links", family: unix.NETLINK_ROUTE, log: opts.Log, started: askLinks,
