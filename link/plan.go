@@ -98,7 +98,12 @@ func (p *planner) make(o Object, what string) {
 // removal of one end does it.
 func (p *planner) orphanLinks() {
 	wanted := map[string]bool{}
-	ends := map[int]bool{} // the other ends of wanted links
+	ends := map[int]bool{} // the other ends of wanted links, and of those that leave
+	for _, l := range p.links {
+		if p.leaving[l.name] && !l.elsewhere {
+			ends[l.peer] = true
+		}
+	}
 	for _, o := range p.want {
 		switch o := o.(type) {
 		case Bridge:

@@ -59,10 +59,11 @@ func (l *links) read(m netlink.Message) bool {
 		return l.link(m.Header.Type == unix.RTM_DELLINK, m.Data)
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		return l.address(m.Header.Type == unix.RTM_DELADDR, m.Data)
-	case unix.RTM_DELRULE:
+	case unix.RTM_DELRULE: // they are few, and not told apart
 		l.all = true
+		return true
 	}
-	return l.all
+	return false
 }
 
 // link reads struct ifinfomsg, see rtnetlink(7).
@@ -74,9 +75,8 @@ func (l *links) link(gone bool, data []byte) bool {
 	up := binary.NativeEndian.Uint32(data[8:])&unix.IFF_UP != 0
 	attributes := data[unix.SizeofIfInfomsg:]
 	name := text(attributes, unix.IFLA_IFNAME)
-	if before, ok := l.names[index]; ok && before != name { // a new name
-		l.note(thing{link: before}, true)
-	}
+	before, known := l.names[index]
+	renamed := known && before != name && l.note(thing{link: before}, true)
 	if gone {
 		delete(l.names, index)
 	} else {
@@ -84,7 +84,7 @@ func (l *links) link(gone bool, data []byte) bool {
 	}
 	bridge := text(attribute(attributes, unix.IFLA_LINKINFO), unix.IFLA_INFO_KIND) == "bridge"
 	port := attribute(attributes, unix.IFLA_MASTER) != nil
-	return l.note(thing{link: name}, gone || !up || !bridge && !port)
+	return l.note(thing{link: name}, gone || !up || !bridge && !port) || renamed
 }
 
 // address reads struct ifaddrmsg.

@@ -3,14 +3,20 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 )
 
 // soon is generous: a repair takes some 50 ms, and the look that needs no
@@ -114,12 +120,20 @@ func startIn(t *testing.T, backend string) *host {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	if err := cmd.Start(); err != nil {
+	started, ended := make(chan error), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the process ends with its thread
+		err := cmd.Start()
+		if started <- err; err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
 	h.pid = cmd.Process.Pid
 	t.Cleanup(func() {
-		_ = cmd.Wait()
+		<-ended
 		if t.Failed() {
 			text, _ := os.ReadFile(h.log)
 			t.Logf("fairway:\n%s", text)
@@ -149,6 +163,85 @@ func (h *host) attach(t testing.TB, n int) {
 		`{"NetworkID":"n1","EndpointID":"e%d","Interface":{"Address":"10.99.0.%d/24","AddressIPv6":"fd00:99::%x/64"}}`, n, n, n))
 }
 
+// live is the life of an endpoint with a published port, whose other end is in
+// a sandbox meanwhile.
+func (h *host) live(t testing.TB, n int, box *sandbox) {
+	t.Helper()
+	h.attach(t, n)
+	ref := fmt.Sprintf(`{"NetworkID":"n1","EndpointID":"e%d"`, n)
+	reply := h.call(t, "NetworkDriver.Join", ref+`,"SandboxKey":"/run/netns/none"}`)
+	var joined struct{ InterfaceName struct{ SrcName string } }
+	if err := json.Unmarshal([]byte(reply), &joined); err != nil {
+		t.Fatal(err)
+	}
+	h.call(t, "NetworkDriver.ProgramExternalConnectivity", fmt.Sprintf(
+		`%s,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":%d,"HostPortEnd":%[2]d}]}}`, ref, 20000+n))
+	if n%16 == 0 { // it takes its time
+		box.visit(t, joined.InterfaceName.SrcName)
+	}
+	h.call(t, "NetworkDriver.RevokeExternalConnectivity", ref+"}")
+	h.call(t, "NetworkDriver.Leave", ref+"}")
+	h.call(t, "NetworkDriver.DeleteEndpoint", ref+"}")
+}
+
+// A sandbox is a network namespace that links of a host's visit.
+type sandbox struct {
+	home, there netns.NsHandle
+	at          [2]*netlink.Handle // home and there
+}
+
+func newSandbox(t testing.TB, pid int) *sandbox {
+	t.Helper()
+	b := &sandbox{}
+	made := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		var err error
+		b.there, err = netns.New()
+		made <- err
+	}()
+	err := <-made
+	if err == nil {
+		b.home, err = netns.GetFromPid(pid)
+	}
+	for i, ns := range []netns.NsHandle{b.home, b.there} {
+		if err == nil {
+			b.at[i], err = netlink.NewHandleAt(ns)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, h := range b.at {
+			h.Close()
+		}
+		_, _ = b.home.Close(), b.there.Close()
+	})
+	return b
+}
+
+// visit moves a link into the sandbox, up there, and back.
+func (b *sandbox) visit(t testing.TB, name string) {
+	t.Helper()
+	link, err := b.at[0].LinkByName(name)
+	if err == nil {
+		err = b.at[0].LinkSetNsFd(link, int(b.there))
+	}
+	if err == nil {
+		link, err = b.at[1].LinkByName(name)
+	}
+	if err == nil {
+		err = b.at[1].LinkSetUp(link)
+	}
+	if err == nil {
+		err = b.at[1].LinkSetNsFd(link, int(b.home))
+	}
+	if err != nil {
+		t.Errorf("%s visits a sandbox: %v", name, err)
+	}
+}
+
 // run runs a script in the daemon's namespace.
 func (h *host) run(t testing.TB, script string) string {
 	t.Helper()
@@ -170,16 +263,21 @@ func (h *host) state(t testing.TB) string {
 		ip -o address show dev fwbtest scope global 2>&1 | sed 's/^[0-9]*: //' | sort`)
 }
 
+func (h *host) logSize(t testing.TB) int64 {
+	t.Helper()
+	info, err := os.Stat(h.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Size()
+}
+
 // suffer does harm, and waits until nothing of it is left and the daemon has
 // said what it found.
 func (h *host) suffer(t *testing.T, harm harm) {
 	t.Helper()
 	says := h.Replace(harm.says)
-	before := h.state(t)
-	logged, err := os.Stat(h.log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	before, logged := h.state(t), h.logSize(t)
 	h.run(t, h.Replace(harm.script))
 	var after, log string
 	for start := time.Now(); time.Since(start) < soon; time.Sleep(10 * time.Millisecond) {
@@ -187,7 +285,7 @@ func (h *host) suffer(t *testing.T, harm harm) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if log = string(text[logged.Size():]); !strings.Contains(log, "repaired: ") || !strings.Contains(log, says) {
+		if log = string(text[logged:]); !strings.Contains(log, "repaired: ") || !strings.Contains(log, says) {
 			continue
 		}
 		if after = h.state(t); after == before {
@@ -195,4 +293,39 @@ func (h *host) suffer(t *testing.T, harm harm) {
 		}
 	}
 	t.Errorf("%s after it the log has, want %q:\n%s\nbefore:\n%s\nnow:\n%s", soon, says, log, before, after)
+}
+
+// TestOwnChangesAreNoHarm has a daemon do what it is there for, with links moved
+// as Docker moves them: none of it may make it look at everything each time.
+func TestOwnChangesAreNoHarm(t *testing.T) {
+	const bound = 10
+	for backend, endpoints := range map[string]int{"nftables": 120, "iptables": 24} {
+		t.Run(backend, func(t *testing.T) {
+			h := startIn(t, backend)
+			box := newSandbox(t, h.pid)
+			logged := h.logSize(t)
+			var all sync.WaitGroup
+			for worker := range 8 {
+				all.Go(func() {
+					for n := worker; n < endpoints; n += 8 {
+						h.live(t, 4+(n*7)%endpoints, box)
+					}
+				})
+			}
+			all.Wait()
+			text, err := os.ReadFile(h.log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			log := string(text[logged:])
+			rules, links := strings.Count(log, "watch: rules were changed"), strings.Count(log, "watch: links were changed")
+			t.Logf("%d looks at rules, %d at links", rules, links)
+			if strings.Contains(log, "repaired: ") {
+				t.Error("something was repaired")
+			}
+			if rules > bound || links > bound {
+				t.Errorf("%d endpoints: %d looks at rules, %d at links, want at most %d", endpoints, rules, links, bound)
+			}
+		})
+	}
 }
