@@ -92,17 +92,19 @@ func (l *locks) one(ctx context.Context, s step) (held, error) {
 }
 
 // Calls that come while everything waits for those under way wait as well: for
-// patience at most, and then everything lets them go first for a pause. So one
-// slow call doesn't hold up all others.
+// patience at most, and then everything lets them go first for a pause, which is
+// longer each time. So one slow call doesn't hold up all others, and a repair
+// comes soon among quick ones.
 const (
-	patience = 100 * time.Millisecond
-	pause    = time.Second
+	patience   = 100 * time.Millisecond
+	firstPause = 50 * time.Millisecond
+	longest    = time.Second
 )
 
 // everything locks the world alone.
 func (l *locks) everything(ctx context.Context) (held, error) {
 	l.init()
-	for {
+	for pause := firstPause; ; pause = min(2*pause, longest) {
 		try, cancel := context.WithTimeout(ctx, patience)
 		err := l.world.Acquire(try, exclusive)
 		cancel()

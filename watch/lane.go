@@ -11,10 +11,11 @@ const (
 	// makes many changes.
 	settle = 20 * time.Millisecond
 	// least and most are the pause after a look that found something, and after
-	// many that found nothing.
+	// many that found nothing or one that took long.
 	least = 100 * time.Millisecond
 	most  = 2 * time.Second
-	// share bounds the part of the time that looks take: 1/(share+1).
+	// share is how many times as long as a look the pause after it is at least,
+	// but for most: a look may have waited for others.
 	share = 3
 )
 
@@ -64,7 +65,7 @@ func (l *lane) run(ctx context.Context) {
 		} else {
 			pause = min(2*pause, most)
 		}
-		if !sleep(ctx, max(pause, share*time.Since(start))) {
+		if !sleep(ctx, min(max(pause, share*time.Since(start)), most)) {
 			return
 		}
 	}

@@ -29,6 +29,7 @@ func TestLane(t *testing.T) {
 		"during the pause":          {[]int{5, 60}, 0, true, []int{25, 145}},
 		"during a look":             {[]int{5, 30}, 10, true, []int{25, 155}},
 		"a slow look":               {[]int{5, 30}, 100, true, []int{25, 445}},
+		"a look that waited":        {[]int{5, 30}, 5000, true, []int{25, 7045}},
 		"always, with harm":         {every(5, 500, 1), 0, true, []int{25, 145, 265, 385, 505}},
 		"always, without":           {every(5, 6000, 1), 0, false, []int{25, 245, 665, 1485, 3105, 5125, 7145}},
 		"patient again after quiet": {[]int{5, 100, 3000, 3050}, 0, false, []int{25, 245, 3020, 3240}},
