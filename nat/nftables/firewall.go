@@ -110,6 +110,10 @@ func (f *Firewall) Apply(ctx context.Context, put nat.State) error {
 	for _, e := range put.Endpoints {
 		d.endpoints[e.ID] = &e
 	}
+	if err := f.lock(ctx); err != nil {
+		return err
+	}
+	defer f.unlock()
 	return f.change(ctx, d, func(ctx context.Context) error {
 		if f.accepts == nil || len(put.Networks) == 0 {
 			return nil
@@ -121,11 +125,6 @@ func (f *Firewall) Apply(ctx context.Context, put nat.State) error {
 // Remove takes networks and endpoints out of the kernel, by their ID. It may be
 // repeated. What lets a network's packets pass goes before what drops some.
 func (f *Firewall) Remove(ctx context.Context, gone nat.State) error {
-	if f.accepts != nil && len(gone.Networks) > 0 {
-		if err := f.accepts.Remove(ctx, nat.State{Networks: gone.Networks}); err != nil {
-			return err
-		}
-	}
 	d := newDelta()
 	for _, n := range gone.Networks {
 		d.networks[n.ID] = nil
@@ -133,15 +132,21 @@ func (f *Firewall) Remove(ctx context.Context, gone nat.State) error {
 	for _, e := range gone.Endpoints {
 		d.endpoints[e.ID] = nil
 	}
-	return f.change(ctx, d, func(context.Context) error { return nil })
-}
-
-// change makes d so, and then does what completes it; or nothing at all.
-func (f *Firewall) change(ctx context.Context, d delta, complete func(context.Context) error) error {
 	if err := f.lock(ctx); err != nil {
 		return err
 	}
-	defer f.unlock()
+	defer f.unlock() // both, or a repair between them puts back the first
+	if f.accepts != nil && len(gone.Networks) > 0 {
+		if err := f.accepts.Remove(ctx, nat.State{Networks: gone.Networks}); err != nil {
+			return err
+		}
+	}
+	return f.change(ctx, d, func(context.Context) error { return nil })
+}
+
+// change makes d so, and then does what completes it; or nothing at all. The
+// caller holds the lock.
+func (f *Firewall) change(ctx context.Context, d delta, complete func(context.Context) error) error {
 	undo := f.swap(d)
 	err := f.move(ctx, undo, d)
 	if err != nil { // a transaction: nothing of it is there
