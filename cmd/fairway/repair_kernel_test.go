@@ -313,6 +313,11 @@ func TestOwnChangesAreNoHarm(t *testing.T) {
 				})
 			}
 			all.Wait()
+			for range 8 {
+				h.call(t, "NetworkDriver.CreateNetwork", `{"NetworkID":"n2","Options":{"com.docker.network.generic":{}},`+
+					`"IPv4Data":[{"AddressSpace":"x","Pool":"10.98.0.0/24","Gateway":"10.98.0.1/24"}]}`)
+				h.call(t, "NetworkDriver.DeleteNetwork", `{"NetworkID":"n2"}`)
+			}
 			text, err := os.ReadFile(h.log)
 			if err != nil {
 				t.Fatal(err)
