@@ -23,15 +23,17 @@ type harm struct {
 }
 
 // BenchmarkRepair measures how long it takes until the daemon has made good
-// what others did: from before their program is started until the repair is in
-// the daemon's log.
+// what others did: from when their program has ended until the repair is in the
+// daemon's log.
 func BenchmarkRepair(b *testing.B) {
 	var rows [][]string
 	for _, present := range []int{1, 1000} {
 		s := &subject{daemon: startDaemon(b, "repair-"+strconv.Itoa(present), "--firewall", "nftables"), present: present}
 		s.inside(b, "iptables", "-P", "FORWARD", "DROP") // else fairway has nothing there
 		s.network = s.createNetwork(b)
-		s.fill(b)
+		for n := range present { // without a sandbox, they are never stale
+			s.call(b, "/NetworkDriver.CreateEndpoint", newEndpoint(s.network, n).create)
+		}
 		bridge := ""
 		all, err := s.links.LinkList()
 		if err != nil {
@@ -48,8 +50,10 @@ func BenchmarkRepair(b *testing.B) {
 			{name: "`ip link set BRIDGE down`", command: []string{"ip", "link", "set", bridge, "down"}},
 			{name: "the same, 4 callers attach and detach", command: []string{"ip", "link", "set", bridge, "down"}, loaded: true},
 			{name: "`nft delete table inet fairway`", command: []string{"nft", "delete", "table", "inet", "fairway"}, says: "inet fairway"},
-			{name: "`ip link del BRIDGE`", command: []string{"ip", "link", "del", bridge}},
 			{name: "`nft flush ruleset`", command: []string{"nft", "flush", "ruleset"}, says: "inet fairway"},
+		}
+		if present == 1 { // it takes the kernel seconds with 1,000 ports, and to put them back
+			harms = append(harms, &harm{name: "`ip link del BRIDGE`", command: []string{"ip", "link", "del", bridge}})
 		}
 		for _, h := range harms {
 			s.suffer(b, h)
@@ -95,8 +99,8 @@ func (s *subject) suffer(b *testing.B, h *harm) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		start := time.Now()
 		s.inside(b, h.command...)
+		start := time.Now()
 		for {
 			if now, err := os.ReadFile(s.log); err == nil && strings.Contains(string(now[len(before):]), "repaired: "+h.says) {
 				break
