@@ -15,7 +15,7 @@ import (
 // realPorts makes w's driver take real ports, all on 127.0.0.1.
 func realPorts(t *testing.T, w *world) {
 	t.Helper()
-	p := nat.NewPorts(nil)
+	p := nat.NewPorts(nil, nil)
 	t.Cleanup(func() { p.Close() })
 	w.ports = p
 }

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrAllocated is why a host port can't be taken: another endpoint or a
@@ -20,6 +18,9 @@ var ErrAllocated = errors.New("port is already allocated")
 type Request struct {
 	Proto   uint8        // IP protocol number: 6 tcp, 17 udp, 132 sctp
 	HostIPs []netip.Addr // the same port is taken on each; 0.0.0.0 and :: for all of a family
+	// Targets are where a Proxy carries what comes to the port's sockets, one for
+	// each of HostIPs; an invalid one for nowhere. It may be nil.
+	Targets []netip.AddrPort
 	// First to Last: the first free one is taken. 0: an ephemeral port, out of
 	// net.ipv4.ip_local_port_range less ip_local_reserved_ports. Last may be 0
 	// for just First.
@@ -32,17 +33,27 @@ type Held struct {
 	Proto  uint8
 	HostIP netip.Addr
 	Port   uint16
+	Target netip.AddrPort // where a Proxy carries what comes to its socket; invalid: nowhere
 	// Err is why no socket holds the port although it is the owner's; nil for
 	// sctp, which has none.
 	Err error
 }
 
+// A Proxy carries to a container what comes to a socket that holds a port and
+// the kernel hasn't translated: see nat/proxy.
+type Proxy interface {
+	// Serve begins with it. The socket listens, or is bound for udp; nothing uses
+	// it any more when stop returns.
+	Serve(fd int, proto uint8, to netip.AddrPort) (stop func(), err error)
+}
+
 // Ports are the host's ports that are taken for endpoints. Each is held by a
-// socket that is bound and doesn't listen, so that no other process gets it
-// (KERNEL.md 1.5), without a goroutine or a buffer. They are let go when the
-// process ends: Restore takes them again.
+// bound socket, so that no other process gets it (KERNEL.md 1.5). It doesn't
+// listen, unless a Proxy serves on it, and has no goroutine or buffer. They are
+// let go when the process ends: Restore takes them again.
 type Ports struct {
-	step func(string)
+	step  func(string)
+	proxy Proxy
 
 	mu     sync.Mutex
 	owners map[string][]*hold
@@ -52,9 +63,11 @@ type Ports struct {
 // A hold is a port on one address.
 type hold struct {
 	key
-	owner string
-	fd    int   // -1: no socket
-	err   error // why not
+	owner  string
+	target netip.AddrPort // see Request
+	fd     int            // -1: no socket
+	stop   func()         // ends what the proxy does on it; nil: nothing
+	err    error          // why there is no socket
 }
 
 type key struct {
@@ -72,13 +85,13 @@ func newKey(proto uint8, ip netip.Addr, port uint16) key {
 }
 
 // NewPorts returns an empty set of ports. Step is told of every change before
-// it is made; it may be nil.
-func NewPorts(step func(string)) *Ports {
+// it is made; it may be nil, and so may proxy: targets are of no use then.
+func NewPorts(step func(string), proxy Proxy) *Ports {
 	if step == nil {
 		step = func(string) {}
 	}
 	makeRoom(roomAtStart)
-	return &Ports{step: step, owners: map[string][]*hold{}, byPort: map[protoPort][]*hold{}}
+	return &Ports{step: step, proxy: proxy, owners: map[string][]*hold{}, byPort: map[protoPort][]*hold{}}
 }
 
 // Reserve takes a port for every request, or none at all, and returns them in
@@ -115,6 +128,9 @@ func checkRequests(want []Request) error {
 		if w.Last != 0 && w.Last < w.First {
 			return fmt.Errorf("ports: range %d-%d: ends before it begins", w.First, w.Last)
 		}
+		if w.Targets != nil && len(w.Targets) != len(w.HostIPs) {
+			return fmt.Errorf("ports: port %d: %d targets for %d host addresses", w.First, len(w.Targets), len(w.HostIPs))
+		}
 	}
 	return nil
 }
@@ -139,8 +155,11 @@ func (p *Ports) Restore(owner string, held []Held) error {
 			p.owners[owner] = append(p.owners[owner], n)
 			p.byPort[k.protoPort] = append(p.byPort[k.protoPort], n)
 		}
+		if n.target != h.Target {
+			_ = p.retarget(n, h.Target)
+		}
 		if n.fd < 0 && p.conflict(k, map[*hold]bool{n: true}) == nil {
-			n.fd, n.err = bind(k, true)
+			n.err = p.open(n, true)
 		}
 		if n.err != nil {
 			errs = append(errs, n.err)
@@ -169,7 +188,7 @@ func (p *Ports) Held() []Held {
 	var out []Held
 	for owner, holds := range p.owners {
 		for _, h := range holds {
-			out = append(out, Held{Owner: owner, Proto: h.proto, HostIP: h.ip, Port: h.port, Err: h.err})
+			out = append(out, Held{Owner: owner, Proto: h.proto, HostIP: h.ip, Port: h.port, Target: h.target, Err: h.err})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Held) int { return strings.Compare(a.Owner, b.Owner) })
@@ -222,11 +241,4 @@ func (p *Ports) set(owner string, holds []*hold) {
 // overlap reports whether a socket on a and one on b want the same packets.
 func overlap(a, b netip.Addr) bool {
 	return a == b || a.Is6() == b.Is6() && (a.IsUnspecified() || b.IsUnspecified())
-}
-
-func (h *hold) close() {
-	if h.fd >= 0 {
-		_ = unix.Close(h.fd)
-		h.fd = -1
-	}
 }

@@ -52,7 +52,7 @@ func freeRange(t *testing.T, n uint16) uint16 {
 
 func newTestPorts(t *testing.T) *Ports {
 	t.Helper()
-	p := NewPorts(nil)
+	p := NewPorts(nil, nil)
 	t.Cleanup(func() { p.Close() })
 	return p
 }
@@ -345,7 +345,7 @@ func TestRestore(t *testing.T) {
 func BenchmarkReserve(b *testing.B) {
 	for _, present := range []int{0, 1000, 10000} {
 		b.Run(fmt.Sprintf("present=%d", present), func(b *testing.B) {
-			p := NewPorts(nil)
+			p := NewPorts(nil, nil)
 			defer p.Close()
 			for i := range present {
 				r := []Request{{Proto: unix.IPPROTO_SCTP, HostIPs: []netip.Addr{loopback}, First: uint16(2000 + i)}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -16,11 +17,12 @@ type reservation struct {
 	want  []Request
 	ports []uint16 // settled, by request
 
-	chosen [][]*hold             // by request
-	old    []*hold               // what the owner held before
-	kept   map[*hold]bool        // of old: chosen again
-	lent   []*hold               // of old: closed to make way for one of the owner's new ports
-	made   map[protoPort][]*hold // bound by this call
+	chosen [][]*hold                // by request
+	old    []*hold                  // what the owner held before
+	kept   map[*hold]bool           // of old: chosen again
+	lent   []*hold                  // of old: closed to make way for one of the owner's new ports
+	made   map[protoPort][]*hold    // bound by this call
+	former map[*hold]netip.AddrPort // targets that this call changed
 }
 
 // attempts bounds how often an ephemeral port is looked for that is free on
@@ -32,6 +34,7 @@ func newReservation(p *Ports, owner string, want []Request) *reservation {
 		Ports: p, owner: owner, want: want,
 		ports: make([]uint16, len(want)), chosen: make([][]*hold, len(want)),
 		old: p.owners[owner], kept: map[*hold]bool{}, made: map[protoPort][]*hold{},
+		former: map[*hold]netip.AddrPort{},
 	}
 }
 
@@ -64,7 +67,30 @@ func (r *reservation) run(ctx context.Context) error {
 			}
 		}
 	}
+	return r.retargetKept()
+}
+
+// retargetKept gives what was kept its new targets.
+func (r *reservation) retargetKept() error {
+	for i, holds := range r.chosen {
+		for j, h := range holds {
+			if to := r.want[i].target(j); h.target != to {
+				r.former[h] = h.target
+				if err := r.retarget(h, to); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	return nil
+}
+
+// target returns where what comes to the i-th host address is carried.
+func (w Request) target(i int) netip.AddrPort {
+	if w.Targets == nil {
+		return netip.AddrPort{}
+	}
+	return w.Targets[i]
 }
 
 func (w Request) last() uint16 { return max(w.First, w.Last) }
@@ -153,8 +179,8 @@ func (r *reservation) takeEphemeral(i int) error {
 func (r *reservation) takePort(i int, port uint16) error {
 	w := r.want[i]
 	var holds []*hold
-	for _, ip := range w.HostIPs {
-		h := &hold{key: newKey(w.Proto, ip, port), owner: r.owner, fd: -1}
+	for j, ip := range w.HostIPs {
+		h := &hold{key: newKey(w.Proto, ip, port), owner: r.owner, target: w.target(j), fd: -1}
 		if err := r.bind(h); err != nil {
 			for _, h := range holds {
 				r.unmake(h)
@@ -175,7 +201,7 @@ func (r *reservation) unmake(h *hold) {
 
 // bind takes the port of h. What the owner held of that port and didn't choose
 // again makes way: it is taken back by undo.
-func (r *reservation) bind(h *hold) (err error) {
+func (r *reservation) bind(h *hold) error {
 	except := map[*hold]bool{}
 	for _, o := range r.byPort[h.protoPort] {
 		if o.owner != r.owner || r.kept[o] || !overlap(o.ip, h.ip) {
@@ -187,14 +213,13 @@ func (r *reservation) bind(h *hold) (err error) {
 			r.lent = append(r.lent, o)
 		}
 	}
-	if err = r.conflict(h.key, except); err != nil {
+	if err := r.conflict(h.key, except); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(r.made[h.protoPort], func(m *hold) bool { return overlap(m.ip, h.ip) }) {
 		return conflictOf(h.key, r.owner)
 	}
-	h.fd, err = bind(h.key, false)
-	return err
+	return r.open(h, false)
 }
 
 // finish makes what was chosen the owner's, in the order of the requests.
@@ -214,7 +239,12 @@ func (r *reservation) undo() {
 			h.close()
 		}
 	}
+	for h, to := range r.former {
+		if r.retarget(h, to) != nil {
+			h.err = r.open(h, true)
+		}
+	}
 	for _, o := range r.lent {
-		o.fd, o.err = bind(o.key, true)
+		o.err = r.open(o, true)
 	}
 }

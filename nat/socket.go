@@ -103,6 +103,32 @@ func dropAll(fd int) error {
 		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 }
 
+// receptive makes a bound socket take what comes.
+//
+// Tcp: no socket gets in beside one that listens, so SO_REUSEADDR is harmless,
+// and its connections inherit it: those that outlive the process, in FIN_WAIT or
+// TIME_WAIT, would refuse the port to the next one otherwise.
+func receptive(fd int, proto uint8) error {
+	if proto == unix.IPPROTO_UDP {
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+	}
+	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
+		return err
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+}
+
+// deaf undoes receptive. The socket stays bound.
+func deaf(fd int, proto uint8) error {
+	if proto == unix.IPPROTO_UDP {
+		return dropAll(fd)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0); err != nil {
+		return err
+	}
+	return unix.Shutdown(fd, unix.SHUT_RD)
+}
+
 func setFreebind(fd int, ip netip.Addr) error {
 	if ip.Is6() {
 		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1)
@@ -194,4 +220,14 @@ func parseRange(s string) (first, last uint16, err error) {
 	}
 	l, err := strconv.ParseUint(b, 10, 16)
 	return uint16(f), uint16(l), err
+}
+
+// HasIPv6 reports whether the host has IPv6 at all.
+func HasIPv6() bool {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	_ = unix.Close(fd)
+	return true
 }

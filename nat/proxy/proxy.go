@@ -1,0 +1,142 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+)
+
+// Options make a Proxy.
+type Options struct {
+	// Allow reports whether a client may reach a container; nil: all may. The
+	// zone of a client's address is the link it came in by, where that is known:
+	// always for udp, for tcp if the address is link-local.
+	Allow  func(client, container netip.Addr) bool
+	Limits Limits // what is 0 is that of DefaultLimits
+	Log    logrus.FieldLogger
+}
+
+// A Proxy serves on any number of sockets. One goroutine, Run, waits for all of
+// them: a port that nobody uses costs no goroutine and no buffer.
+type Proxy struct {
+	opts        Options
+	poll        *poller
+	connections limit
+	sessions    limit
+	buffer      []byte // for one datagram; Run's
+
+	mu     sync.Mutex
+	busy   map[*socket]bool // with sessions
+	warned time.Time        // when a limit was last logged
+}
+
+// New returns a proxy that serves nothing yet.
+func New(o Options) (*Proxy, error) {
+	if o.Log == nil {
+		l := logrus.New()
+		l.SetLevel(logrus.PanicLevel)
+		o.Log = l
+	}
+	if o.Allow == nil {
+		o.Allow = func(netip.Addr, netip.Addr) bool { return true }
+	}
+	o.Limits = o.Limits.or(DefaultLimits())
+	poll, err := newPoller()
+	if err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
+	return &Proxy{
+		opts: o, poll: poll, connections: limit{most: o.Limits.Connections}, sessions: limit{most: o.Limits.Sessions},
+		buffer: make([]byte, 1<<16), busy: map[*socket]bool{},
+	}, nil
+}
+
+// Serve carries what comes to a socket to a container, from when Run runs. The
+// socket is a listening one for tcp (protocol 6), a bound one of IPv6 for udp
+// (17), and stays the caller's: stop ends all connections, and nothing uses the
+// socket any more when it returns.
+func (p *Proxy) Serve(fd int, proto uint8, to netip.AddrPort) (stop func(), err error) {
+	switch proto {
+	case unix.IPPROTO_TCP:
+		stop, err = p.listen(fd, to)
+	case unix.IPPROTO_UDP:
+		stop, err = p.receive(fd, to)
+	default:
+		err = fmt.Errorf("protocol %d: want tcp or udp", proto)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("proxy: serve %s: %w", to, err)
+	}
+	return stop, nil
+}
+
+// sweepEvery is how often sessions are looked at that may be over.
+const sweepEvery = time.Second
+
+// Run serves until the context ends.
+func (p *Proxy) Run(ctx context.Context) error {
+	var swept time.Time
+	err := p.poll.run(ctx, func() time.Duration {
+		if now := time.Now(); now.Sub(swept) >= sweepEvery {
+			swept = now
+			p.sweep(now)
+		}
+		return p.nextSweep()
+	})
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	return nil
+}
+
+// Close frees what New opened. Everything must have been stopped before.
+func (p *Proxy) Close() error { return p.poll.close() }
+
+// sweep ends the sessions that are over.
+func (p *Proxy) sweep(now time.Time) {
+	p.mu.Lock()
+	all := slices.Collect(maps.Keys(p.busy))
+	p.mu.Unlock()
+	for _, s := range all {
+		s.sweep(now)
+	}
+}
+
+// nextSweep returns how long Run may sleep; negative: for ever.
+func (p *Proxy) nextSweep() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.busy) == 0 {
+		return -1
+	}
+	return sweepEvery
+}
+
+// setBusy says whether a socket has sessions.
+func (p *Proxy) setBusy(s *socket, busy bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if busy {
+		p.busy[s] = true
+	} else {
+		delete(p.busy, s)
+	}
+}
+
+// warn logs that something was refused, at most once a minute: a client decides
+// how often that is.
+func (p *Proxy) warn(to netip.AddrPort, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.warned) >= time.Minute {
+		p.warned = now
+		p.opts.Log.WithField("target", to).Warn("proxied port: " + why)
+	}
+}

@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// addressOf returns who is at a socket's other end, without a zone, and the
+// index of the link that a link-local address is of.
+func addressOf(sa unix.Sockaddr) (client netip.AddrPort, link uint32) {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)), 0
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port)), a.ZoneId
+	}
+	return client, 0
+}
+
+// linkName returns the name of a link, by any socket of its namespace; "" if
+// there is none: see netdevice(7).
+func linkName(fd int, index uint32) string {
+	r, err := unix.NewIfreq("?")
+	if err != nil || index == 0 {
+		return ""
+	}
+	r.SetUint32(index)
+	if unix.IoctlIfreq(fd, unix.SIOCGIFNAME, r) != nil {
+		return ""
+	}
+	return r.Name()
+}
+
+// receive takes a datagram, and returns by which link it came. One that nobody
+// could answer is errRefused.
+func receive(fd int, buffer []byte) (n int, f flow, via uint32, err error) {
+	var oob [64]byte
+	n, oobn, flags, sa, err := unix.Recvmsg(fd, buffer, oob[:], unix.MSG_DONTWAIT)
+	if err != nil {
+		return 0, f, 0, err
+	}
+	f.client, f.link = addressOf(sa)
+	for rest := oob[:oobn]; len(rest) > 0; {
+		var h unix.Cmsghdr
+		var data []byte
+		if h, data, rest, err = unix.ParseOneSocketControlMessage(rest); err != nil {
+			return 0, f, 0, errRefused
+		}
+		if h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo {
+			info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
+			f.local, via = netip.AddrFrom16(info.Addr), info.Ifindex
+		}
+	}
+	if flags&unix.MSG_TRUNC != 0 || !f.local.IsValid() || f.local.IsMulticast() || f.client.Port() == 0 {
+		return 0, f, 0, errRefused
+	}
+	return n, f, via, nil
+}
+
+// send sends to a flow's client, from the address that it asked.
+func (f flow) send(fd int, data []byte) error {
+	from := unix.PktInfo6(&unix.Inet6Pktinfo{Addr: f.local.As16(), Ifindex: f.link})
+	return unix.Sendmsg(fd, data, from, &unix.SockaddrInet6{
+		Addr: f.client.Addr().As16(), Port: int(f.client.Port()), ZoneId: f.link,
+	}, unix.MSG_DONTWAIT)
+}
+
+// connect returns an udp socket that hears from nobody but to.
+func connect(to netip.AddrPort) (fd int, err error) {
+	family := unix.AF_INET
+	var sa unix.Sockaddr
+	if to.Addr().Is6() {
+		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Addr: to.Addr().As16(), Port: int(to.Port())}
+	} else {
+		sa = &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())}
+	}
+	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_UDP)
+	if err != nil {
+		return -1, err
+	}
+	if err = unix.Connect(fd, sa); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}

@@ -1,0 +1,195 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dialTime is how long a container that doesn't answer at all, because it is
+// gone or drops packets, keeps a client waiting.
+const dialTime = 5 * time.Second
+
+// A listener accepts connections on one socket.
+type listener struct {
+	p     *Proxy
+	to    netip.AddrPort
+	own   limit
+	ctx   context.Context // ends with the listener, and all connections with it
+	conns sync.WaitGroup
+
+	mu     sync.Mutex // held while fd is used
+	fd     int
+	closed bool
+}
+
+func (p *Proxy) listen(fd int, to netip.AddrPort) (stop func(), err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &listener{p: p, to: to, own: limit{most: p.opts.Limits.ConnectionsPerPort}, ctx: ctx, fd: fd}
+	t, err := p.poll.add(fd, l.ready)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return func() {
+		l.mu.Lock()
+		l.closed = true
+		l.mu.Unlock()
+		p.poll.remove(fd, t)
+		cancel()
+		l.conns.Wait()
+	}, nil
+}
+
+// atOnce is how much is taken from one socket before others have their turn.
+const atOnce = 16
+
+// ready takes waiting connections.
+func (l *listener) ready() {
+	for range atOnce {
+		fd, from, err := l.accept()
+		switch {
+		case err == nil:
+			go l.carry(fd, from)
+		case errors.Is(err, errRefused), errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
+		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
+			l.p.warn(l.to, "connection waits: "+err.Error())
+			time.Sleep(50 * time.Millisecond) // it is still there to be accepted
+			return
+		default: // EAGAIN: no more
+			return
+		}
+	}
+}
+
+var errRefused = errors.New("refused")
+
+// accept takes a connection, counts it and makes stop wait for it. One too many
+// is reset.
+func (l *listener) accept() (fd int, from netip.Addr, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return -1, from, unix.EAGAIN
+	}
+	fd, sa, err := unix.Accept4(l.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+	if err != nil {
+		return -1, from, err
+	}
+	switch {
+	case !l.own.take():
+	case !l.p.connections.take():
+		l.own.give()
+	default:
+		l.conns.Add(1)
+		who, link := addressOf(sa)
+		return fd, who.Addr().WithZone(linkName(l.fd, link)), nil
+	}
+	l.p.warn(l.to, "connection refused: too many at a time, see docs/publishing.md")
+	reset(fd)
+	return -1, from, errRefused
+}
+
+// carry moves data between a client and the container until both have ended.
+func (l *listener) carry(fd int, from netip.Addr) {
+	defer l.conns.Done()
+	defer l.p.connections.give()
+	defer l.own.give()
+	if !l.p.opts.Allow(from, l.to.Addr()) {
+		reset(fd)
+		return
+	}
+	client, err := conn(fd)
+	if err != nil {
+		return
+	}
+	dialer := net.Dialer{Timeout: dialTime}
+	there, err := dialer.DialContext(l.ctx, "tcp", l.to.String())
+	if err != nil {
+		abort(client)
+		return
+	}
+	container := there.(*net.TCPConn)
+	stop := context.AfterFunc(l.ctx, func() {
+		abort(client)
+		abort(container)
+	})
+	defer stop()
+	join(client, container)
+}
+
+// conn makes Go's connection of a socket, and closes the socket if it can't.
+func conn(fd int) (*net.TCPConn, error) {
+	f := os.NewFile(uintptr(fd), "client")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	tcp := c.(*net.TCPConn)
+	// A client that vanished must not count for ever.
+	return tcp, tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+}
+
+// join moves data both ways. An end of data is passed on by itself, so that the
+// other way goes on (RFC 9293 section 3.6); a reset as a reset.
+func join(a, b *net.TCPConn) {
+	var there error
+	var both sync.WaitGroup
+	both.Go(func() { there = move(b, a) })
+	back := move(a, b)
+	both.Wait()
+	if there != nil || back != nil {
+		abort(a)
+		abort(b)
+		return
+	}
+	_ = a.Close()
+	_ = b.Close()
+}
+
+// move copies until src ends or either fails.
+func move(dst, src *net.TCPConn) error {
+	_, err := dst.ReadFrom(src)
+	switch {
+	case err == nil:
+		_ = dst.CloseWrite()
+	case gone(src):
+		abort(src)
+		abort(dst)
+	default: // dst has failed; what it has sent before is still to be moved
+		_ = src.CloseRead()
+	}
+	return err
+}
+
+// gone reports whether the other end has reset a connection, or it is closed.
+func gone(c *net.TCPConn) bool {
+	gone := true
+	raw, err := c.SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+			gone = err != nil || info.State == unix.BPF_TCP_CLOSE
+		})
+	}
+	return gone
+}
+
+// abort resets a connection.
+func abort(c *net.TCPConn) {
+	_ = c.SetLinger(0)
+	_ = c.Close()
+}
+
+// reset is abort for a socket.
+func reset(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	_ = unix.Close(fd)
+}
