@@ -74,7 +74,7 @@ func ports(r Records) Ports {
 				Protocol: protocol(p.Proto), HostIP: hostIP(p), HostPort: p.HostPort, IP: p.IP, Port: p.Port,
 				Container: e.Container, ContainerID: e.ContainerID, Endpoint: e.ID,
 				Network: e.Network, NetworkName: names[e.Network],
-				TakenBy: by,
+				TakenBy: by, Proxied: proxied(p, by),
 			})
 		}
 	}
@@ -84,6 +84,19 @@ func ports(r Records) Ports {
 			a.HostIP.Compare(b.HostIP), cmp.Compare(a.Endpoint, b.Endpoint))
 	})
 	return reply
+}
+
+// proxied says which of p's packets the daemon carries itself: none if somebody
+// else has the port.
+func proxied(p store.PortBinding, takenBy string) string {
+	tcpOrUDP := p.Proto == 6 || p.Proto == 17
+	switch {
+	case !tcpOrUDP || !p.HostIP.Is6() || takenBy != "":
+		return ""
+	case p.IP.Is4():
+		return ProxiedAll
+	}
+	return ProxiedLocal
 }
 
 func networkNames(r Records) map[string]string {

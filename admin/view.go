@@ -93,7 +93,17 @@ type Port struct {
 	// "unknown". Outside traffic still reaches the container. Absent where
 	// fairway holds the port.
 	TakenBy string `json:"taken_by,omitempty"`
+	// Proxied says what the daemon carries itself, since the kernel can't translate
+	// it: ProxiedAll or ProxiedLocal; absent for nothing, and where the port is
+	// somebody else's.
+	Proxied string `json:"proxied,omitempty"`
 }
+
+// What may be proxied of a port.
+const (
+	ProxiedAll   = "all"   // everything: it comes by IPv6 to an IPv4 address
+	ProxiedLocal = "local" // what comes to ::1, or from a link-local address
+)
 
 // failure is every reply that isn't 200.
 type failure struct {

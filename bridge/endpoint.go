@@ -117,7 +117,8 @@ func (n Network) IfaceName(e store.Endpoint) string {
 // gateway bridge, for want of a gateway of ours.
 func (n Network) KeepGatewayService() bool { return n.set.PublishBy == byDocker }
 
-// EndpointFirewall returns what the firewall must hold for the endpoint.
+// EndpointFirewall returns what the firewall must hold for the endpoint: nothing
+// for what is published to an address of the other family.
 func (n Network) EndpointFirewall(e store.Endpoint) nat.Endpoint {
 	o, _ := n.set.ParseEndpointOptions(e.Options)
 	out := nat.Endpoint{
@@ -125,6 +126,9 @@ func (n Network) EndpointFirewall(e store.Endpoint) nat.Endpoint {
 		Direct: len(n.set.Trusted) > 0, Clients: o.Clients,
 	}
 	for _, p := range e.Published {
+		if p.HostIP.IsValid() && p.HostIP.Is6() != p.IP.Is6() {
+			continue
+		}
 		out.Ports = append(out.Ports, nat.Port{
 			Proto: p.Proto, HostIP: p.HostIP, HostPort: p.HostPort, Target: p.IP, TargetPort: p.Port,
 		})

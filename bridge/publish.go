@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 
+	"golang.org/x/sys/unix"
+
 	"fairway/nat"
 	"fairway/store"
 )
@@ -13,8 +15,9 @@ func (n Network) publishes() bool { return !n.Internal && n.set.PublishBy == byF
 
 // Bindings returns on which addresses of the host a port of e is to be
 // published: want with IP filled in, and with HostIP unless the host has no
-// part in it (gateway mode routed), once for each family. It is empty where
-// the network publishes nothing.
+// part in it (gateway mode routed), once for each family. A container without
+// IPv6 is published by its IPv4 address there: see proxied. It is empty where the
+// network publishes nothing.
 func (n Network) Bindings(e store.Endpoint, want store.PortBinding) ([]store.PortBinding, error) {
 	if !n.publishes() {
 		return nil, nil
@@ -45,8 +48,23 @@ func (n Network) Bindings(e store.Endpoint, want store.PortBinding) ([]store.Por
 		}
 		out = append(out, b)
 	}
+	if (!host.IsValid() || host.Is6()) && n.proxied(e, want.Proto) {
+		b := want
+		b.IP, b.HostIP = e.IPv4.Addr(), host
+		if !host.IsValid() {
+			b.HostIP = netip.IPv6Unspecified()
+		}
+		out = append(out, b)
+	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("publish port %d on %s: the container has no address of that family", want.Port, host)
 	}
 	return out, nil
+}
+
+// proxied reports whether what comes to the host by IPv6 is carried to e's IPv4
+// address, as Docker's userland proxy does: the kernel can't translate it.
+func (n Network) proxied(e store.Endpoint, proto uint8) bool {
+	return e.IPv4.IsValid() && !e.IPv6.IsValid() && n.set.Mode4 != nat.Routed && n.set.Mode6 != nat.Routed &&
+		(proto == unix.IPPROTO_TCP || proto == unix.IPPROTO_UDP)
 }

@@ -128,6 +128,9 @@ type Options struct {
 	Ports       HostPorts
 	Connections Connections
 	Pools       Pools
+	// HostIPv6: the host has IPv6. Where it doesn't, a container without IPv6 is not
+	// published there either, unless an IPv6 address is asked for.
+	HostIPv6 bool
 	// IPForward allows forwarding to be turned on where it is off.
 	IPForward bool
 	// Refresh asks for a look at the engine soon; it doesn't wait.

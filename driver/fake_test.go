@@ -61,7 +61,7 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			View:   func(n store.Network) (driver.View, error) { return bridge.New("test", n) },
 		}},
 		Store: w, Kernel: w, Firewall: firewall{}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
-		Refresh: func() { w.refreshed++ }, Log: log,
+		HostIPv6: true, Refresh: func() { w.refreshed++ }, Log: log,
 	}, records)
 	must(t, err)
 	must(t, d.Restore(t.Context()))

@@ -24,7 +24,7 @@ func TestGateways(t *testing.T) {
 	}{
 		"dual alone": {{"dual+", "dual 4:8080 6:8080"}},
 		"four, then dual for IPv6, four leaves": {
-			{"four+", "four 4:8080"},
+			{"four+", "four 4:8080 6>4:8080"},
 			{"dual+", "four 4:8080, dual 6:8080"},
 			{"four-", "dual 6:8080"},
 			{"dual+", "dual 4:8080 6:8080"},
@@ -43,11 +43,11 @@ func TestGateways(t *testing.T) {
 			{"twin+", "twin 4:8080 6:8080"},
 		},
 		"four and six": {
-			{"four+", "four 4:8080"},
+			{"four+", "four 4:8080 6>4:8080"},
 			{"six+", "four 4:8080, six 6:8080"},
 		},
 		"four and six before engine 29": { // which tells both of them
-			{"four+", "four 4:8080"},
+			{"four+", "four 4:8080 6>4:8080"},
 			{"four-", ""},
 			{"four/", "four 4:8080"},
 			{"six/", "four 4:8080, six 6:8080"},
@@ -134,22 +134,26 @@ func subnet(gateway string) store.Subnet {
 	return store.Subnet{Space: "s", Prefix: p.Masked(), Gateway: p.Addr()}
 }
 
-// published tells what all endpoints publish: "four 4:8080, six 6:8080".
+// published tells what all endpoints publish: "four 4:8080, six 6:8080"; 6>4 is
+// by IPv6 on the host, to an IPv4 address.
 func published(d *driver.Driver) string {
 	var out []string
 	all := d.Endpoints()
-	for _, name := range []string{"four", "dual", "twin", "six", "other"} {
+	for _, name := range []string{"four", "dual", "twin", "six", "other", "a"} {
 		i := slices.IndexFunc(all, func(e store.Endpoint) bool { return e.ID == name })
 		if i < 0 {
 			continue
 		}
 		line := name
 		for _, p := range all[i].Published {
-			family := 4
-			if p.HostIP.Is6() {
-				family = 6
+			family := "4"
+			switch {
+			case p.HostIP.Is6() && p.IP.Is4():
+				family = "6>4"
+			case p.HostIP.Is6():
+				family = "6"
 			}
-			line += fmt.Sprintf(" %d:%d", family, p.HostPort)
+			line += fmt.Sprintf(" %s:%d", family, p.HostPort)
 		}
 		if line != name {
 			out = append(out, line)

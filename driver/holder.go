@@ -149,5 +149,5 @@ func (d *Driver) setTaken(k lostPort, by string, taken bool) {
 // Taken reports whether somebody else took a port that an endpoint publishes,
 // while the daemon was down, and who: "unknown" if that wasn't found.
 func (d *Driver) Taken(endpoint string, p store.PortBinding) (by string, taken bool) {
-	return d.takenBy(lostPort{endpoint, nat.Held{Proto: p.Proto, HostIP: p.HostIP, Port: p.HostPort}})
+	return d.takenBy(lostPort{endpoint, heldPort(p)})
 }

@@ -10,6 +10,21 @@ import (
 	"fairway/store"
 )
 
+// withoutIPv6 returns what e publishes once it has no IPv6 address, on the same
+// ports of the host.
+func withoutIPv6(n network, e store.Endpoint, published []store.PortBinding) (out []store.PortBinding) {
+	for _, p := range published {
+		if p.IP.Is4() {
+			out = append(out, p)
+		} else if p.HostIP.IsValid() {
+			if again, err := n.view.Bindings(e, p); err == nil { // else nothing is left
+				out = append(out, again...)
+			}
+		}
+	}
+	return out
+}
+
 // loseIPv6 takes the IPv6 address off a living endpoint. Since engine 29.0 Docker
 // gives an endpoint's IPv6 address back, without a word to the driver, when a
 // sysctl has switched IPv6 off for the interface (moby's
@@ -29,7 +44,7 @@ func (d *Driver) loseIPv6(ctx context.Context, n network, e store.Endpoint) erro
 	e, gone := old, old
 	e.IPv6 = netip.Prefix{}
 	is6 := func(p store.PortBinding) bool { return p.IP.Is6() }
-	e.Published = slices.DeleteFunc(slices.Clone(old.Published), is6)
+	e.Published = withoutIPv6(n, e, old.Published)
 	gone.Published = slices.DeleteFunc(slices.Clone(old.Published), func(p store.PortBinding) bool { return !is6(p) })
 	gone.IPv4 = netip.Prefix{}
 	left := map[link.Key]bool{}

@@ -45,11 +45,14 @@ func TestLoseIPv6(t *testing.T) {
 		t.Errorf("removed for the address: %v, want one neighbour entry", removed)
 	}
 	removed = nil
+	if got, want := published(d), "a 4:8080 6>4:8080"; got != want {
+		t.Errorf("published: %s, want %s", got, want)
+	}
 	must(t, d.Publish(t.Context(), "n1", "a", driver.PublishSpec{Ports: web}))
 	for _, e := range d.Endpoints() {
 		switch e.ID {
 		case "a":
-			if e.IPv4 != a.IPv4 || e.IPv6.IsValid() || len(e.Published) != 1 || !e.Published[0].IP.Is4() {
+			if e.IPv4 != a.IPv4 || e.IPv6.IsValid() || published(d) != "a 4:8080 6>4:8080" {
 				t.Errorf("a: %+v, want it with IPv4 only", e)
 			}
 		case "b":

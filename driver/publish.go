@@ -104,7 +104,9 @@ func (d *Driver) bindings(n network, e store.Endpoint, gateway families) (out bi
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, slices.DeleteFunc(all, func(p store.PortBinding) bool { return !gateway.has(p) }))
+		out = append(out, slices.DeleteFunc(all, func(p store.PortBinding) bool {
+			return !gateway.has(p) || !d.opts.HostIPv6 && p.IP.Is4() && p.HostIP == netip.IPv6Unspecified()
+		}))
 	}
 	return out, nil
 }
@@ -129,6 +131,7 @@ func (d *Driver) reserve(ctx context.Context, e store.Endpoint, wanted bindings)
 		for _, b := range wanted[i] {
 			if b.HostIP.IsValid() { // otherwise the host has no part in it
 				request.HostIPs = append(request.HostIPs, b.HostIP)
+				request.Targets = append(request.Targets, carried(b))
 				indices = append(indices, len(out))
 			}
 			out = append(out, b)
@@ -185,7 +188,7 @@ func holdsAny(e store.Endpoint, requests []nat.Request) bool {
 func (d *Driver) reserveAgain(ctx context.Context, e store.Endpoint) error {
 	var requests []nat.Request
 	for _, h := range heldBy(e) {
-		requests = append(requests, nat.Request{Proto: h.Proto, HostIPs: []netip.Addr{h.HostIP}, First: h.Port, Last: h.Port})
+		requests = append(requests, nat.Request{Proto: h.Proto, HostIPs: []netip.Addr{h.HostIP}, Targets: []netip.AddrPort{h.Target}, First: h.Port, Last: h.Port})
 	}
 	_, err := d.opts.Ports.Reserve(context.WithoutCancel(ctx), e.ID, requests)
 	return err
@@ -202,8 +205,12 @@ func portsOnly(n network, e store.Endpoint) nat.Endpoint {
 func heldBy(e store.Endpoint) (out []nat.Held) {
 	for _, p := range e.Published {
 		if p.HostIP.IsValid() {
-			out = append(out, nat.Held{Proto: p.Proto, HostIP: p.HostIP, Port: p.HostPort})
+			out = append(out, heldPort(p))
 		}
 	}
 	return out
+}
+
+func heldPort(p store.PortBinding) nat.Held {
+	return nat.Held{Proto: p.Proto, HostIP: p.HostIP, Port: p.HostPort, Target: carried(p)}
 }

@@ -16,6 +16,7 @@ import (
 	"fairway/link"
 	"fairway/nat"
 	"fairway/nat/guard"
+	"fairway/nat/proxy"
 	"fairway/store"
 	"fairway/watch"
 )
@@ -55,10 +56,17 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		return p, err
 	}
 	open.add(firewall.Close)
-	ports := nat.NewPorts(step)
+	var d *driver.Driver
+	carrier, err := proxy.New(proxy.Options{
+		Allow: func(client, container netip.Addr) bool { return d.MayCarry(client, container) }, Log: log,
+	})
+	if err != nil {
+		return p, err
+	}
+	open.add(carrier.Close)
+	ports := nat.NewPorts(step, carrier)
 	open.add(ports.Close)
 
-	var d *driver.Driver
 	var watcher *engine.Watcher
 	pools, err := ipam.New(ipam.Options{
 		Store: records, Pools: c.pools(), Instance: records.Instance(), Log: log,
@@ -76,7 +84,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	d, err = driver.New(driver.Options{
 		Instance: records.Instance(), Modes: modes(records.Instance(), kernel),
 		Store: records, Kernel: kernel, Firewall: firewall, Ports: ports, Connections: nat.Connections{}, Pools: pools,
-		IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
+		HostIPv6: nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
 	}, all)
 	if err != nil {
 		return p, fmt.Errorf("%s: %w", c.StateDir, err)
@@ -109,6 +117,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 			{"watch Docker", watcher.Run},
 			{"watch the kernel", changes.Run},
 			{"guard", routers.Run},
+			{"proxy", carrier.Run},
 			{"reclaim addresses", reclaim(pools, log)},
 			{"back up", func(ctx context.Context) error { return records.BackupEvery(ctx, time.Hour) }},
 		},
