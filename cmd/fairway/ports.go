@@ -20,8 +20,12 @@ func newPortsCommand() *cobra.Command {
 		Short:   "List the published ports",
 		Long: `List the ports that fairway publishes; docker ps can't show another driver's.
 
-HOST is the address on the host, "*" for all of them; TARGET is what answers.
-Ports in a row are shown as a range. TAKEN BY is there when somebody on the
+HOST is the address on the host, "*" for all of the target's family, "::" for
+all of IPv6 if the target has IPv4; TARGET is what answers. Ports in a row are
+shown as a range.
+PROXIED is what the daemon carries itself, since the kernel can't translate it:
+"all", which is IPv6 to IPv4, or "local", which is ::1 and link-local clients.
+The container sees an address of the host's then. TAKEN BY is there when somebody on the
 host took a port while the daemon was down: other machines still reach the
 container, and fairway takes the port back once it is free.
 Ports of a network with publish_by=docker are Docker's: docker ps shows those.`,
@@ -45,6 +49,10 @@ func (v *view) ports(reply admin.Ports) listing {
 		reply:  reply,
 		header: []string{"HOST", "PROTO", "PUBLISHED", "CONTAINER", "TARGET"},
 	}
+	proxied := slices.ContainsFunc(reply.Ports, func(p admin.Port) bool { return p.Proxied != "" })
+	if proxied {
+		l.header = append(l.header, "PROXIED")
+	}
 	taken := slices.ContainsFunc(reply.Ports, func(p admin.Port) bool { return p.TakenBy != "" })
 	if taken {
 		l.header = append(l.header, "TAKEN BY")
@@ -59,6 +67,9 @@ func (v *view) ports(reply admin.Ports) listing {
 			container = v.id(r.first.Endpoint)
 		}
 		row := []string{r.host(), r.first.Protocol, r.published(), container, r.target()}
+		if proxied {
+			row = append(row, r.first.Proxied)
+		}
 		if taken {
 			row = append(row, r.first.TakenBy)
 		}
@@ -98,7 +109,7 @@ func ranges(ports []admin.Port) []*portRange {
 }
 
 func (r portRange) host() string {
-	if r.first.HostIP.IsUnspecified() {
+	if r.first.HostIP.IsUnspecified() && r.first.HostIP.Is6() == r.first.IP.Is6() {
 		return "*"
 	}
 	return r.first.HostIP.String()
