@@ -166,6 +166,57 @@ func TestBindings(t *testing.T) {
 	}
 }
 
+// A container without IPv6 is published there by its IPv4 address, where the host
+// translates at all; and the firewall has no part in that.
+func TestBindingsWithoutIPv6(t *testing.T) {
+	e := store.Endpoint{IPv4: netip.MustParsePrefix("172.20.0.2/24")}
+	for name, c := range map[string]struct {
+		n     store.Network
+		proto uint8
+		host  string
+		want  string
+	}{
+		"everywhere":          {v4(nil), 6, "", "0.0.0.0 ::"},
+		"on a dual network":   {dual(v4(nil)), 17, "", "0.0.0.0 ::"},
+		"IPv6 loopback":       {v4(nil), 6, "::1", "::1"},
+		"IPv4 only":           {v4(nil), 6, "0.0.0.0", "0.0.0.0"},
+		"default binding":     {v4(with(label+"bridge.host_binding_ipv4", "127.0.0.1")), 6, "", "127.0.0.1"},
+		"sctp":                {v4(nil), 132, "", "0.0.0.0"},
+		"sctp on IPv6":        {v4(nil), 132, "::1", "publish port 80 on ::1: the container has no address of that family"},
+		"IPv6 routed":         {dual(v4(with(label+"bridge.gateway_mode_ipv6", "routed"))), 6, "", "0.0.0.0"},
+		"IPv4 routed":         {v4(with(label+"bridge.gateway_mode_ipv4", "routed")), 6, "", "invalid IP"},
+		"internal":            {internal(v4(nil)), 6, "::1", ""},
+		"published by Docker": {v4(with("publish_by", "docker")), 6, "", ""},
+	} {
+		want := store.PortBinding{Proto: c.proto, HostPort: 8080, Port: 80}
+		if c.host != "" {
+			want.HostIP = netip.MustParseAddr(c.host)
+		}
+		v := view(t, c.n)
+		bindings, err := v.Bindings(e, want)
+		var got []string
+		for _, b := range bindings {
+			got = append(got, b.HostIP.String())
+			if b.IP != e.IPv4.Addr() || b.Port != 80 || b.HostPort != 8080 && b.HostIP.IsValid() {
+				t.Errorf("%s: %+v", name, b)
+			}
+		}
+		if err != nil {
+			got = append(got, err.Error())
+		}
+		if out := strings.Join(got, " "); out != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", name, out, c.want)
+		}
+		e := e
+		e.Published = bindings
+		for _, p := range v.EndpointFirewall(e).Ports {
+			if p.HostIP.Is6() {
+				t.Errorf("%s: the firewall is to translate %s to %s", name, p.HostIP, p.Target)
+			}
+		}
+	}
+}
+
 // host is a host with these links.
 type host map[string]link.Info
 

@@ -107,15 +107,16 @@ func dropAll(fd int) error {
 //
 // Tcp: no socket gets in beside one that listens, so SO_REUSEADDR is harmless,
 // and its connections inherit it: those that outlive the process, in FIN_WAIT or
-// TIME_WAIT, would refuse the port to the next one otherwise.
+// TIME_WAIT, would refuse the port to the next one otherwise. It is set before
+// listen(2), which looks for conflicts as bind(2) does.
 func receptive(fd int, proto uint8) error {
 	if proto == unix.IPPROTO_UDP {
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
 	}
-	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
 	}
-	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	return unix.Listen(fd, unix.SOMAXCONN)
 }
 
 // deaf undoes receptive. The socket stays bound.

@@ -252,3 +252,29 @@ func TestPortsTaken(t *testing.T) {
 		t.Errorf("a list without: %q %q, want no such column", l.header, l.rows)
 	}
 }
+
+// TestPortsProxied: a port of IPv6 that leads to IPv4 isn't mistaken for one of
+// IPv4, and what is proxied is shown, just then.
+func TestPortsProxied(t *testing.T) {
+	var v view
+	port := admin.Port{Protocol: "tcp", HostIP: netip.IPv4Unspecified(), HostPort: 80, IP: netip.MustParseAddr("172.20.0.2"), Port: 80}
+	six := port
+	six.HostIP, six.Proxied = netip.IPv6Unspecified(), admin.ProxiedAll
+	next := six
+	next.HostPort, next.Port = 81, 81
+	l := v.ports(admin.Ports{Ports: []admin.Port{port, six, next}})
+	var out bytes.Buffer
+	if err := v.show(&out, l); err != nil {
+		t.Fatal(err)
+	}
+	want := `HOST  PROTO  PUBLISHED  CONTAINER  TARGET            PROXIED
+*     tcp    80         -          172.20.0.2:80     -
+::    tcp    80-81      -          172.20.0.2:80-81  all
+`
+	if got := out.String(); got != want {
+		t.Errorf("got:\n%swant:\n%s", got, want)
+	}
+	if l = v.ports(admin.Ports{Ports: []admin.Port{port}}); len(l.header) != 5 || len(l.rows[0]) != 5 {
+		t.Errorf("a list without: %q %q, want no such column", l.header, l.rows)
+	}
+}

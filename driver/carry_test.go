@@ -1,0 +1,49 @@
+package driver_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"fairway/driver"
+	"fairway/store"
+)
+
+// What a network keeps its containers from, the daemon doesn't do for them.
+func TestMayCarry(t *testing.T) {
+	w := newWorld()
+	d := w.start(t, store.Records{})
+	for _, n := range []driver.NetworkSpec{
+		{ID: "inside", Internal: true, Subnets: []store.Subnet{subnet("10.1.0.1/24"), subnet("fd00:1::1/64")}},
+		{ID: "apart", Subnets: []store.Subnet{subnet("10.2.0.1/24"), subnet("fd00:2::1/64")}, Options: map[string]string{"com.docker.network.bridge.enable_icc": "false"}},
+		{ID: "open", Subnets: []store.Subnet{subnet("10.3.0.1/24"), subnet("fd00:3::1/64")}},
+	} {
+		n.Engine, n.IPv4, n.IPv6 = "/e", true, true
+		must(t, d.CreateNetwork(t.Context(), n))
+	}
+	links := map[string]string{}
+	for _, n := range d.Networks() {
+		links[n.ID] = n.Link
+	}
+	for _, c := range []struct {
+		client, link, container string
+		want                    bool
+	}{
+		{"::1", "lo", "10.3.0.2", true},
+		{"2001:db8::9", "", "10.3.0.2", true},
+		{"fe80::9", "eth0", "fd00:3::2", true},
+		{"fd00:1::2", "", "10.3.0.2", false},
+		{"fe80::9", links["inside"], "fd00:3::2", false},
+		{"2001:db8::9", links["inside"], "10.3.0.2", false}, // an address that it gave itself
+		{"fd00:2::2", "", "10.3.0.2", true},
+		{"fd00:2::2", "", "10.2.0.3", false},
+		{"fe80::9", links["apart"], "fd00:2::3", false},
+		{"fe80::9", links["open"], "fd00:3::3", true},
+		{"fd00:3::2", "", "10.2.0.3", true},
+		{"fd00:3::2", "", "10.3.0.3", true},
+	} {
+		client := netip.MustParseAddr(c.client).WithZone(c.link)
+		if got := d.MayCarry(client, netip.MustParseAddr(c.container)); got != c.want {
+			t.Errorf("from %s to %s: %t, want %t", client, c.container, got, c.want)
+		}
+	}
+}
