@@ -47,3 +47,16 @@ func TestMayCarry(t *testing.T) {
 		}
 	}
 }
+
+// A host without IPv6 publishes a container without it as it can.
+func TestPublishWithoutIPv6(t *testing.T) {
+	w := newWorld()
+	w.noIPv6 = true
+	d := w.start(t, store.Records{})
+	must(t, d.CreateNetwork(t.Context(), driver.NetworkSpec{ID: "n1", Engine: "/e", IPv4: true, Subnets: []store.Subnet{subnet("10.1.0.1/24")}}))
+	attach(t, d, endpoint("a", "10.1.0.2/24"), "/run/netns/a")
+	must(t, d.Publish(t.Context(), "n1", "a", driver.PublishSpec{Ports: web}))
+	if got, want := published(d), "a 4:8080"; got != want {
+		t.Errorf("published: %s, want %s", got, want)
+	}
+}

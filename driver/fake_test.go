@@ -33,7 +33,8 @@ type world struct {
 	refreshed int                   // looks at the engine that were asked for
 	held      map[string][]string   // the host's ports, by owner
 
-	ports driver.HostPorts // nil: in memory
+	ports  driver.HostPorts // nil: in memory
+	noIPv6 bool             // the host has none
 
 	apply  func(link.Set)
 	remove func(link.Set)
@@ -61,7 +62,7 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			View:   func(n store.Network) (driver.View, error) { return bridge.New("test", n) },
 		}},
 		Store: w, Kernel: w, Firewall: firewall{}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
-		HostIPv6: true, Refresh: func() { w.refreshed++ }, Log: log,
+		HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
 	}, records)
 	must(t, err)
 	must(t, d.Restore(t.Context()))

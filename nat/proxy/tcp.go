@@ -134,7 +134,8 @@ func conn(fd int) (*net.TCPConn, error) {
 	}
 	tcp := c.(*net.TCPConn)
 	// A client that vanished must not count for ever.
-	return tcp, tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true})
+	return tcp, nil
 }
 
 // join moves data both ways. An end of data is passed on by itself, so that the
