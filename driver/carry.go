@@ -17,15 +17,13 @@ func carried(p store.PortBinding) netip.AddrPort {
 	return netip.AddrPortFrom(p.IP, p.Port)
 }
 
-// MayCarry reports whether what a client sends may be carried to a container.
-// What comes out of a network never takes this way to where the firewall lets it
-// not go by itself: an internal network's goes nowhere, and without ICC not to a
-// neighbour. The client's zone is the link that it came in by, if that is known.
+// MayCarry reports whether what a client sends may be carried to a container: as
+// the firewall lets it go where it can be translated. An internal network's goes
+// nowhere, without ICC it doesn't go to a neighbour, and the container's clients
+// are those of publish=. The client's zone is the link by which it came in; "" if
+// that isn't known.
 func (d *Driver) MayCarry(client, container netip.Addr) bool {
 	link, client := client.Zone(), client.WithZone("").Unmap()
-	if client.IsLoopback() {
-		return true
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, n := range d.networks {
@@ -35,7 +33,19 @@ func (d *Driver) MayCarry(client, container netip.Addr) bool {
 			from = from || family.Subnet.Contains(client)
 			to = to || family.Subnet.Contains(container)
 		}
-		if from && (f.Internal || !f.ICC && to) {
+		switch {
+		case from && (f.Internal || to && !f.ICC):
+			return false
+		case from || !to:
+			continue
+		}
+		allowed := f.Clients
+		if e, ok := d.endpoints[d.claims[claim{n.ID, container}]]; ok {
+			if own := n.view.EndpointFirewall(e).Clients; own != nil {
+				allowed = *own
+			}
+		}
+		if !allowed.Admit(client, link) {
 			return false
 		}
 	}

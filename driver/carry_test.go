@@ -15,10 +15,20 @@ func TestMayCarry(t *testing.T) {
 	for _, n := range []driver.NetworkSpec{
 		{ID: "inside", Internal: true, Subnets: []store.Subnet{subnet("10.1.0.1/24"), subnet("fd00:1::1/64")}},
 		{ID: "apart", Subnets: []store.Subnet{subnet("10.2.0.1/24"), subnet("fd00:2::1/64")}, Options: map[string]string{"com.docker.network.bridge.enable_icc": "false"}},
+		{ID: "few", Subnets: []store.Subnet{subnet("10.4.0.1/24"), subnet("fd00:4::1/64")}, Options: map[string]string{"publish": "2001:db8::/32,iface:wg0"}},
 		{ID: "open", Subnets: []store.Subnet{subnet("10.3.0.1/24"), subnet("fd00:3::1/64")}},
 	} {
 		n.Engine, n.IPv4, n.IPv6 = "/e", true, true
 		must(t, d.CreateNetwork(t.Context(), n))
+	}
+	for name, publish := range map[string]string{"10.4.0.3/24": "all", "10.3.0.4/24": "loopback"} {
+		e := endpoint("e"+name, name)
+		e.Network, e.Options = "few", map[string]string{"publish": publish}
+		if name == "10.3.0.4/24" {
+			e.Network = "open"
+		}
+		_, err := d.CreateEndpoint(t.Context(), e)
+		must(t, err)
 	}
 	links := map[string]string{}
 	for _, n := range d.Networks() {
@@ -40,6 +50,17 @@ func TestMayCarry(t *testing.T) {
 		{"fe80::9", links["open"], "fd00:3::3", true},
 		{"fd00:3::2", "", "10.2.0.3", true},
 		{"fd00:3::2", "", "10.3.0.3", true},
+		{"::1", "lo", "10.4.0.2", true},
+		{"2001:db8::9", "eth0", "10.4.0.2", true},
+		{"2001:db9::9", "eth0", "10.4.0.2", false},
+		{"2001:db9::9", "", "10.4.0.2", false},
+		{"2001:db9::9", "wg0", "10.4.0.2", true},
+		{"2001:db9::9", "lo", "10.4.0.2", true}, // the host, by an address of its own
+		{"2001:db9::9", "eth0", "10.4.0.3", true},
+		{"fd00:4::9", links["few"], "10.4.0.2", true},
+		{"fd00:3::9", links["open"], "10.4.0.2", false},
+		{"2001:db8::9", "eth0", "10.3.0.4", false},
+		{"::1", "lo", "10.3.0.4", true},
 	} {
 		client := netip.MustParseAddr(c.client).WithZone(c.link)
 		if got := d.MayCarry(client, netip.MustParseAddr(c.container)); got != c.want {

@@ -82,6 +82,13 @@ func (c Clients) canonical() Clients {
 // All reports whether everybody may.
 func (c Clients) All() bool { return !c.HostOnly && len(c.Prefixes)+len(c.Links) == 0 }
 
+// Admit reports whether packets from an address that come in by a link may pass;
+// the host's own come in by lo. A link that isn't known is "".
+func (c Clients) Admit(from netip.Addr, link string) bool {
+	return c.All() || link == "lo" || slices.Contains(c.Links, link) ||
+		slices.ContainsFunc(c.Prefixes, func(p netip.Prefix) bool { return p.Contains(from) })
+}
+
 // String returns what ParseClients reads.
 func (c Clients) String() string {
 	switch {

@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -49,4 +50,27 @@ func FuzzParseClients(f *testing.F) {
 			t.Errorf("%q: %v", s, err)
 		}
 	})
+}
+
+func TestAdmit(t *testing.T) {
+	for _, c := range []struct {
+		clients, from, link string
+		want                bool
+	}{
+		{"all", "192.0.2.9", "", true},
+		{"loopback", "::1", "lo", true},
+		{"loopback", "192.0.2.9", "eth0", false},
+		{"loopback", "::1", "", false}, // who says so?
+		{"192.0.2.0/24,iface:wg0", "192.0.2.9", "eth0", true},
+		{"192.0.2.0/24,iface:wg0", "192.0.3.9", "eth0", false},
+		{"192.0.2.0/24,iface:wg0", "2001:db8::9", "wg0", true},
+	} {
+		clients, err := ParseClients(c.clients)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := clients.Admit(netip.MustParseAddr(c.from), c.link); got != c.want {
+			t.Errorf("%s: %s by %q: %t, want %t", c.clients, c.from, c.link, got, c.want)
+		}
+	}
 }

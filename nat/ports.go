@@ -42,8 +42,8 @@ type Held struct {
 // A Proxy carries to a container what comes to a socket that holds a port and
 // the kernel hasn't translated: see nat/proxy.
 type Proxy interface {
-	// Serve begins with it. The socket listens, or is bound for udp; nothing uses
-	// it any more when stop returns.
+	// Serve begins with it. The socket listens, or is bound for udp, with a filter
+	// that is the proxy's to replace; nothing uses it any more when stop returns.
 	Serve(fd int, proto uint8, to netip.AddrPort) (stop func(), err error)
 }
 

@@ -103,7 +103,7 @@ func dropAll(fd int) error {
 		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 }
 
-// receptive makes a bound socket take what comes.
+// receptive makes a bound socket ready for the proxy.
 //
 // Tcp: no socket gets in beside one that listens, so SO_REUSEADDR is harmless,
 // and its connections inherit it: those that outlive the process, in FIN_WAIT or
@@ -111,7 +111,7 @@ func dropAll(fd int) error {
 // listen(2), which looks for conflicts as bind(2) does.
 func receptive(fd int, proto uint8) error {
 	if proto == unix.IPPROTO_UDP {
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0)
+		return nil // the proxy puts its filter in the place of dropAll
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
@@ -119,7 +119,7 @@ func receptive(fd int, proto uint8) error {
 	return unix.Listen(fd, unix.SOMAXCONN)
 }
 
-// deaf undoes receptive. The socket stays bound.
+// deaf makes a socket take nothing again. It stays bound.
 func deaf(fd int, proto uint8) error {
 	if proto == unix.IPPROTO_UDP {
 		return dropAll(fd)

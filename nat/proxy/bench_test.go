@@ -43,7 +43,9 @@ func BenchmarkCarry(b *testing.B) {
 		b.Fatal(err)
 	}
 	go func() { _ = p.Run(b.Context()) }()
-	f, err := net.Listen("tcp6", "[::1]:0")
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // as nat's sockets are
+	f, err := plain.Listen(b.Context(), "tcp6", "[::1]:0")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -16,8 +16,8 @@ import (
 // Options make a Proxy.
 type Options struct {
 	// Allow reports whether a client may reach a container; nil: all may. The
-	// zone of a client's address is the link it came in by, where that is known:
-	// always for udp, for tcp if the address is link-local.
+	// zone of the client's address, whatever address that is, is the link by which
+	// it came in: lo for the host itself.
 	Allow  func(client, container netip.Addr) bool
 	Limits Limits // what is 0 is that of DefaultLimits
 	Log    logrus.FieldLogger
@@ -59,10 +59,13 @@ func New(o Options) (*Proxy, error) {
 }
 
 // Serve carries what comes to a socket to a container, from when Run runs. The
-// socket is a listening one for tcp (protocol 6), a bound one of IPv6 for udp
-// (17), and stays the caller's: stop ends all connections, and nothing uses the
+// socket is one of IPv6, for tcp (protocol 6) a listening one, for udp (17) a
+// bound one with any filter, which is replaced. It stays the caller's: stop ends all connections, and nothing uses the
 // socket any more when it returns.
 func (p *Proxy) Serve(fd int, proto uint8, to netip.AddrPort) (stop func(), err error) {
+	if err = tellLinks(fd, true); err != nil {
+		return nil, fmt.Errorf("proxy: serve %s: %w", to, err)
+	}
 	switch proto {
 	case unix.IPPROTO_TCP:
 		stop, err = p.listen(fd, to)

@@ -33,6 +33,48 @@ func linkName(fd int, index uint32) string {
 	return r.Name()
 }
 
+// tellLinks has the kernel tell by which link datagrams and connections come in,
+// and to which address of the host: RFC 3542 section 6.
+func tellLinks(fd int, on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, value)
+}
+
+// arrival returns by which link a connection came in; 0 if the kernel doesn't
+// say. It asks for what came with the packet that opened the connection (RFC 2292
+// section 4.1), and has the kernel keep no more of that, packet by packet.
+func arrival(fd int) (link uint32) {
+	var oob [64]byte
+	n := uint32(len(oob))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.IPPROTO_IPV6, unix.IPV6_2292PKTOPTIONS,
+		uintptr(unsafe.Pointer(&oob[0])), uintptr(unsafe.Pointer(&n)), 0)
+	_ = tellLinks(fd, false)
+	if errno != 0 {
+		return 0
+	}
+	_, link, _ = packetInfo(oob[:n])
+	return link
+}
+
+// packetInfo returns to which address a packet came, and by which link.
+func packetInfo(oob []byte) (local netip.Addr, link uint32, err error) {
+	for len(oob) > 0 {
+		var h unix.Cmsghdr
+		var data []byte
+		if h, data, oob, err = unix.ParseOneSocketControlMessage(oob); err != nil {
+			return local, 0, err
+		}
+		if h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo {
+			info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
+			local, link = netip.AddrFrom16(info.Addr), info.Ifindex
+		}
+	}
+	return local, link, nil
+}
+
 // receive takes a datagram, and returns by which link it came. One that nobody
 // could answer is errRefused.
 func receive(fd int, buffer []byte) (n int, f flow, via uint32, err error) {
@@ -42,18 +84,8 @@ func receive(fd int, buffer []byte) (n int, f flow, via uint32, err error) {
 		return 0, f, 0, err
 	}
 	f.client, f.link = addressOf(sa)
-	for rest := oob[:oobn]; len(rest) > 0; {
-		var h unix.Cmsghdr
-		var data []byte
-		if h, data, rest, err = unix.ParseOneSocketControlMessage(rest); err != nil {
-			return 0, f, 0, errRefused
-		}
-		if h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo {
-			info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&data[0]))
-			f.local, via = netip.AddrFrom16(info.Addr), info.Ifindex
-		}
-	}
-	if flags&unix.MSG_TRUNC != 0 || !f.local.IsValid() || f.local.IsMulticast() || f.client.Port() == 0 {
+	f.local, via, err = packetInfo(oob[:oobn])
+	if err != nil || flags&unix.MSG_TRUNC != 0 || !f.local.IsValid() || f.local.IsMulticast() || f.client.Port() == 0 {
 		return 0, f, 0, errRefused
 	}
 	return n, f, via, nil

@@ -88,8 +88,8 @@ func (l *listener) accept() (fd int, from netip.Addr, err error) {
 		l.own.give()
 	default:
 		l.conns.Add(1)
-		who, link := addressOf(sa)
-		return fd, who.Addr().WithZone(linkName(l.fd, link)), nil
+		who, _ := addressOf(sa)
+		return fd, came(fd, who.Addr(), localOf(fd), arrival(fd)), nil
 	}
 	l.p.warn(l.to, "connection refused: too many at a time, see docs/publishing.md")
 	reset(fd)

@@ -38,7 +38,9 @@ func newProxy(t *testing.T, o Options) *Proxy {
 // front serves a tcp port of [::1] and returns its address.
 func front(t *testing.T, p *Proxy, to netip.AddrPort) (addr string, stop func()) {
 	t.Helper()
-	l, err := net.Listen("tcp6", "[::1]:0")
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // as nat's sockets are
+	l, err := plain.Listen(t.Context(), "tcp6", "[::1]:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +224,7 @@ func TestRefused(t *testing.T) {
 
 	_, to = container(t, "tcp4", "127.0.0.1:0")
 	addr, _ = front(t, newProxy(t, Options{Allow: func(client, container netip.Addr) bool {
-		if client != netip.IPv6Loopback() || container != to.Addr() {
+		if client != netip.IPv6Loopback().WithZone("lo") || container != to.Addr() {
 			t.Errorf("asked about %s to %s", client, container)
 		}
 		return false

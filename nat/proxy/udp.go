@@ -22,8 +22,7 @@ type socket struct {
 }
 
 func (p *Proxy) receive(fd int, to netip.AddrPort) (stop func(), err error) {
-	// A reply must come from the address that was asked (RFC 3542 section 6).
-	if err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1); err != nil {
+	if err = notByOthers(fd); err != nil {
 		return nil, err
 	}
 	s := &socket{p: p, to: to, fd: fd, sessions: newTable(p.opts.Limits.SessionsPerPort)}
@@ -92,7 +91,7 @@ func (s *socket) ready() {
 
 // begin makes the session of a flow that came in by a link, or returns nil.
 func (s *socket) begin(f flow, via uint32) *session {
-	if !s.p.opts.Allow(f.client.Addr().WithZone(linkName(s.fd, via)), s.to.Addr()) {
+	if !s.p.opts.Allow(came(s.fd, f.client.Addr(), f.local, via), s.to.Addr()) {
 		return nil
 	}
 	if s.sessions.full() || !s.p.sessions.take() {

@@ -30,6 +30,10 @@ func TestProxied(t *testing.T) {
 		serve(t, h, "a1", "--network", "n1", "--publish", "8080:80", "--publish", "8053:53/udp", "--publish", "[::1]:8083:81", "--publish", "8082:82")
 		serve(t, h, "b1", "--network", "n2", "--publish", "8081:80", "--publish", "8054:53/udp")
 		serve(t, h, "c1", "--network", "n3")
+		if world.driver == "fairway" {
+			serve(t, h, "d1", "--network", "name=n1,driver-opt=publish=loopback", "--publish", "8090:80", "--publish", "8090:53/udp")
+			serve(t, h, "e1", "--network", "name=n1,driver-opt=publish=iface:eth0", "--publish", "8091:80", "--publish", "8091:53/udp")
+		}
 		proxied(t, h)
 		if world.driver == "fairway" {
 			h.KillFairway(t)
@@ -72,6 +76,11 @@ func proxied(t *testing.T, h *lab.Host) {
 			inside := strings.TrimSuffix(sixth("3"), "/64") + "1"
 			wait.Go(func() { container(h, "c1").isShutOut(t, proto, at(inside, port)) })
 			wait.Go(func() { container(h, "c1").isShutOut(t, proto, at(inside, port+1)) })
+			// Who may reach what is published.
+			host.reaches(t, proto, at(h.IP6, 8090), "d1", gateway4)
+			wait.Go(func() { far.isShutOut(t, proto, at(h.IP6, 8090)) })
+			far.reaches(t, proto, at(h.IP6, 8091), "e1", gateway4)
+			wait.Go(func() { container(h, "b1").isShutOut(t, proto, at(h.IP6, 8091)) })
 		}
 	}
 	host.reaches(t, "tcp6", "[::1]:8083", "a1", gateway4)

@@ -1,0 +1,66 @@
+package proxy
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// loopback is the name of the link by which the host's own packets come.
+const loopback = "lo"
+
+// came returns a client's address with the link by which it came in as its zone.
+//
+// For the kernel the host's packets to an address of its own come by the link that
+// has the address (ip6_rcv_core in net/ipv6/ip6_input.c), as a neighbour's do. The
+// host uses that address as source, too (RFC 6724 section 5, rule 1), and nobody
+// else can: by tcp because the answers don't reach him, by udp see notByOthers.
+func came(fd int, client, local netip.Addr, link uint32) netip.Addr {
+	if client == local {
+		return client.WithZone(loopback)
+	}
+	return client.WithZone(linkName(fd, link))
+}
+
+func localOf(fd int) netip.Addr {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.Addr{}
+	}
+	a, _ := addressOf(sa)
+	return a.Addr()
+}
+
+// notByOthers keeps datagrams from an udp socket that come from the very address
+// that they go to, but not from the host itself: those say that they do. The
+// filter is a classic one, see Documentation/networking/filter.rst.
+func notByOthers(fd int) error {
+	const (
+		ifindex  = -0x1000 + 8 // SKF_AD_OFF + SKF_AD_IFINDEX of linux/filter.h
+		header   = -0x100000   // SKF_NET_OFF: of IPv6
+		word     = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
+		lo       = 1 // LOOPBACK_IFINDEX: its number in every namespace
+		from, to = 8, 24
+		length   = 16 // RFC 8200 section 3
+		all      = 1<<32 - 1
+	)
+	at := func(offset int) uint32 { return uint32(offset) } // negative ones mean something
+	filter := []unix.SockFilter{
+		{Code: word, K: at(ifindex)},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: lo, Jt: length + 1},
+	}
+	for i := 0; i < length; i += 4 {
+		filter = append(filter,
+			unix.SockFilter{Code: word, K: at(header + from + i)},
+			unix.SockFilter{Code: unix.BPF_MISC | unix.BPF_TAX},
+			unix.SockFilter{Code: word, K: at(header + to + i)},
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_X, Jf: uint8(length - i - 3)},
+		)
+	}
+	filter = append(filter,
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K},         // dropped
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: all}, // passed
+	)
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+}
