@@ -75,7 +75,11 @@ const namedAtOnce = 5
 // looked for.
 func (d *Driver) holdPorts(ctx context.Context, e store.Endpoint, budget *int) {
 	log := d.log.WithField("endpoint", e.ID)
-	for _, h := range heldBy(e) {
+	all := heldBy(e)
+	if d.opts.Ports.Restore(e.ID, all) == nil && !d.anyTaken(e.ID) {
+		return
+	}
+	for _, h := range all { // which of them?
 		key := lostPort{e.ID, h}
 		err := d.opts.Ports.Restore(e.ID, []nat.Held{h})
 		_, was := d.takenBy(key)
@@ -127,6 +131,19 @@ func (d *Driver) retakePorts(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// anyTaken reports whether a port of an endpoint was taken by somebody else when
+// last seen.
+func (d *Driver) anyTaken(endpoint string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for k := range d.taken {
+		if k.endpoint == endpoint {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *Driver) takenBy(k lostPort) (by string, taken bool) {

@@ -65,9 +65,12 @@ type hold struct {
 	key
 	owner  string
 	target netip.AddrPort // see Request
-	fd     int            // -1: no socket
-	stop   func()         // ends what the proxy does on it; nil: nothing
-	err    error          // why there is no socket
+	fd     int            // -1: no socket of its own
+	// twin has the same port on all addresses of the other family, and one socket
+	// is for both: that of the one for IPv6. See openBoth.
+	twin *hold
+	stop func() // ends what the proxy does on it; nil: nothing
+	err  error  // why there is no socket
 }
 
 type key struct {
@@ -143,7 +146,7 @@ func (p *Ports) Restore(owner string, held []Held) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.step("ports.restore")
-	var errs []error
+	holds := make([]*hold, 0, len(held))
 	for _, h := range held {
 		k := newKey(h.Proto, h.HostIP, h.Port)
 		i := slices.IndexFunc(p.byPort[k.protoPort], func(o *hold) bool { return o.owner == owner && o.key == k })
@@ -158,14 +161,9 @@ func (p *Ports) Restore(owner string, held []Held) error {
 		if n.target != h.Target {
 			_ = p.retarget(n, h.Target)
 		}
-		if n.fd < 0 && p.conflict(k, map[*hold]bool{n: true}) == nil {
-			n.err = p.open(n, true)
-		}
-		if n.err != nil {
-			errs = append(errs, n.err)
-		}
+		holds = append(holds, n)
 	}
-	return errors.Join(errs...)
+	return p.reopen(holds)
 }
 
 // Release gives back all that the owner holds.

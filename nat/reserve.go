@@ -180,15 +180,23 @@ func (r *reservation) takePort(i int, port uint16) error {
 	w := r.want[i]
 	var holds []*hold
 	for j, ip := range w.HostIPs {
-		h := &hold{key: newKey(w.Proto, ip, port), owner: r.owner, target: w.target(j), fd: -1}
-		if err := r.bind(h); err != nil {
-			for _, h := range holds {
+		holds = append(holds, &hold{key: newKey(w.Proto, ip, port), owner: r.owner, target: w.target(j), fd: -1})
+	}
+	for j, h := range holds {
+		err := r.makeWay(h)
+		if err == nil && j+1 < len(holds) && pairable(h, holds[j+1]) && r.makeWay(holds[j+1]) == nil {
+			_ = r.openBoth(h, holds[j+1]) // else one by one, which says what is taken
+		}
+		if err == nil && !h.bound() {
+			err = r.open(h, false)
+		}
+		if err != nil {
+			for _, h := range holds[:j] {
 				r.unmake(h)
 			}
 			return err
 		}
 		r.made[h.protoPort] = append(r.made[h.protoPort], h)
-		holds = append(holds, h)
 	}
 	r.chosen[i], r.ports[i] = holds, port
 	return nil
@@ -199,17 +207,20 @@ func (r *reservation) unmake(h *hold) {
 	r.made[h.protoPort] = slices.DeleteFunc(r.made[h.protoPort], func(m *hold) bool { return m == h })
 }
 
-// bind takes the port of h. What the owner held of that port and didn't choose
-// again makes way: it is taken back by undo.
-func (r *reservation) bind(h *hold) error {
+// makeWay reports who else has the port of h. What the owner held of that port and
+// didn't choose again makes way: it is taken back by undo.
+func (r *reservation) makeWay(h *hold) error {
+	if h.bound() {
+		return nil
+	}
 	except := map[*hold]bool{}
 	for _, o := range r.byPort[h.protoPort] {
 		if o.owner != r.owner || r.kept[o] || !overlap(o.ip, h.ip) {
 			continue
 		}
 		except[o] = true
-		if o.fd >= 0 {
-			o.close()
+		if o.bound() {
+			r.drop(o)
 			r.lent = append(r.lent, o)
 		}
 	}
@@ -219,13 +230,15 @@ func (r *reservation) bind(h *hold) error {
 	if slices.ContainsFunc(r.made[h.protoPort], func(m *hold) bool { return overlap(m.ip, h.ip) }) {
 		return conflictOf(h.key, r.owner)
 	}
-	return r.open(h, false)
+	return nil
 }
 
 // finish makes what was chosen the owner's, in the order of the requests.
 func (r *reservation) finish() {
 	for _, o := range r.old {
-		if !r.kept[o] {
+		if !r.kept[o] && (o.twin == nil || r.kept[o.twin]) {
+			r.drop(o)
+		} else if !r.kept[o] {
 			o.close()
 		}
 	}

@@ -18,11 +18,15 @@ import (
 // TIME_WAIT don't refuse it, and not afterwards, so that no other socket gets
 // in that has the option (Go's listeners do). Udp knows no TIME_WAIT, and there
 // the option alone would let two sockets share the port.
-func bind(k key, freebind bool) (fd int, err error) {
+func bind(k key, freebind bool) (fd int, err error) { return bindFamilies(k, freebind, false) }
+
+// bindFamilies is bind, with both for k's port on all addresses of IPv4, too, if k
+// has all of IPv6: one socket is half the work of two. See ipv6(7) IPV6_V6ONLY.
+func bindFamilies(k key, freebind, both bool) (fd int, err error) {
 	if k.proto == unix.IPPROTO_SCTP {
 		return -1, nil
 	}
-	if fd, err = open(k); err != nil {
+	if fd, err = open(k, both); err != nil {
 		return -1, bindError(k, err)
 	}
 	defer func() {
@@ -51,7 +55,7 @@ func bind(k key, freebind bool) (fd int, err error) {
 	return fd, nil
 }
 
-func open(k key) (int, error) {
+func open(k key, both bool) (int, error) {
 	family, kind := unix.AF_INET, unix.SOCK_STREAM
 	if k.ip.Is6() {
 		family = unix.AF_INET6
@@ -64,7 +68,11 @@ func open(k key) (int, error) {
 		return -1, err
 	}
 	if k.ip.Is6() {
-		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+		only := 1
+		if both {
+			only = 0
+		}
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
 	}
 	if err == nil && k.proto == unix.IPPROTO_UDP {
 		err = dropAll(fd)
@@ -148,7 +156,7 @@ func sockaddr(ip netip.Addr, port uint16) unix.Sockaddr {
 // ephemeral ones. It is not held.
 func freePort(proto uint8, ip netip.Addr) (uint16, error) {
 	k := newKey(proto, ip, 0)
-	fd, err := open(k)
+	fd, err := open(k, false)
 	if err != nil {
 		return 0, bindError(k, err)
 	}

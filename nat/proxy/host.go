@@ -32,11 +32,12 @@ func localOf(fd int) netip.Addr {
 }
 
 // notByOthers keeps datagrams from an udp socket that come from the very address
-// that they go to, but not from the host itself: those say that they do. The
-// filter is a classic one, see Documentation/networking/filter.rst.
+// that they go to, but not from the host itself: those say that they do; and those
+// of IPv4, which are the kernel's to translate. The filter is a classic one, see Documentation/networking/filter.rst.
 func notByOthers(fd int) error {
 	const (
-		ifindex  = -0x1000 + 8 // SKF_AD_OFF + SKF_AD_IFINDEX of linux/filter.h
+		protocol = -0x1000     // SKF_AD_OFF + SKF_AD_PROTOCOL of linux/filter.h
+		ifindex  = -0x1000 + 8 // SKF_AD_OFF + SKF_AD_IFINDEX
 		header   = -0x100000   // SKF_NET_OFF: of IPv6
 		word     = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
 		lo       = 1 // LOOPBACK_IFINDEX: its number in every namespace
@@ -46,6 +47,8 @@ func notByOthers(fd int) error {
 	)
 	at := func(offset int) uint32 { return uint32(offset) } // negative ones mean something
 	filter := []unix.SockFilter{
+		{Code: word, K: at(protocol)},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.ETH_P_IPV6, Jf: length + 2},
 		{Code: word, K: at(ifindex)},
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: lo, Jt: length + 1},
 	}

@@ -14,14 +14,14 @@ import (
 	"fairway/nat"
 )
 
-// TestManyPorts holds 8,000 ports of both families, those of IPv6 served, in a
+// TestManyPorts holds 10,000 ports of both families, those of IPv6 served, in a
 // namespace where all of them are free: they need no goroutines, and little else.
 func TestManyPorts(t *testing.T) {
 	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	if _, err := netns.New(); err != nil {
 		t.Fatalf("network namespace: %v (the kernel tests need root)", err)
 	}
-	const n, first = 8000, 20000
+	const n, first = 10000, 20000
 	both := []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}
 	var requests []nat.Request
 	for i := range uint16(n) {

@@ -82,13 +82,17 @@ func (l *listener) accept() (fd int, from netip.Addr, err error) {
 	if err != nil {
 		return -1, from, err
 	}
+	who, _ := addressOf(sa)
+	if who.Addr().Is4In6() { // the kernel's to translate; it would have, but for somebody who took the rules away
+		reset(fd)
+		return -1, from, errRefused
+	}
 	switch {
 	case !l.own.take():
 	case !l.p.connections.take():
 		l.own.give()
 	default:
 		l.conns.Add(1)
-		who, _ := addressOf(sa)
 		return fd, came(fd, who.Addr(), localOf(fd), arrival(fd)), nil
 	}
 	l.p.warn(l.to, "connection refused: too many at a time, see docs/publishing.md")
