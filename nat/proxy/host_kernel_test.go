@@ -4,6 +4,7 @@ package proxy
 
 import (
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"runtime"
@@ -13,6 +14,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"fairway/nat"
 )
 
 // TestNotByOthers: a neighbour who says that he is the host isn't heard; who he
@@ -138,4 +141,45 @@ func datagram(from, to netip.Addr, port uint16, text string) []byte {
 	be.PutUint16(udp[6:], ^uint16(sum))
 	header := []byte{6 << 4, 0, 0, 0, 0, byte(len(udp)), unix.IPPROTO_UDP, 64}
 	return slices.Concat(header, ips, udp)
+}
+
+// TestNotIPv4: a socket of both families carries nothing of IPv4, also where the
+// firewall's rules are gone.
+func TestNotIPv4(t *testing.T) {
+	p := newProxy(t, Options{Allow: func(client, _ netip.Addr) bool {
+		t.Errorf("asked about %s", client)
+		return false
+	}})
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	if _, err := netns.New(); err != nil {
+		t.Fatalf("network namespace: %v (the kernel tests need root)", err)
+	}
+	cable(t, netip.MustParseAddr("2001:db8::1"))
+	ports := nat.NewPorts(nil, p)
+	defer ports.Close()
+	to := netip.MustParseAddrPort("127.0.0.1:1")
+	for _, proto := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+		_, err := ports.Reserve(t.Context(), nat.ProtoName(proto), []nat.Request{{
+			Proto: proto, HostIPs: []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()}, First: 8080,
+			Targets: []netip.AddrPort{{}, to},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := net.Dial("tcp4", "127.0.0.1:8080")
+	if err == nil {
+		isReset(t, patient(t, c))
+	} else if !errors.Is(err, unix.ECONNRESET) {
+		t.Error(err)
+	}
+	own, _ := boundUDP(t)
+	v4 := &unix.SockaddrInet6{Addr: netip.MustParseAddr("::ffff:127.0.0.1").As16(), Port: 8080}
+	if err = unix.Sendto(own, []byte("x"), 0, v4); err != nil {
+		t.Fatal(err)
+	}
+	ports.Close() // waits for what is under way
+	if n := p.sessions.n.Load(); n != 0 {
+		t.Errorf("%d sessions", n)
+	}
 }
