@@ -12,7 +12,8 @@ import (
 type PortBindings []PortBinding
 
 // A run is a binding and those that follow it, each with ports that are one
-// higher. The names are those on disk.
+// higher; or two such rows by turns, as where a port is published in both
+// families. The names are those on disk.
 type run struct {
 	Proto       uint8
 	HostIP      netip.Addr
@@ -20,7 +21,8 @@ type run struct {
 	HostPortEnd uint16
 	IP          netip.Addr
 	Port        uint16
-	N           int `json:",omitempty"` // how many bindings; 0: one
+	N           int          `json:",omitempty"` // how many bindings; 0: one
+	With        *PortBinding `json:",omitempty"` // the first of the other row
 }
 
 // MarshalJSON writes the runs.
@@ -29,15 +31,35 @@ func (b PortBindings) MarshalJSON() ([]byte, error) {
 		return []byte("null"), nil
 	}
 	runs := []run{}
-	for i, p := range b {
-		if i > 0 && p.Port != 0 && p == b[i-1].next() {
-			last := &runs[len(runs)-1]
-			last.N = max(last.N, 1) + 1
-			continue
+	for i := 0; i < len(b); {
+		p := b[i]
+		r := run{p.Proto, p.HostIP, p.HostPort, p.HostPortEnd, p.IP, p.Port, 0, nil}
+		if n := b[i:].rows(1); n > 1 {
+			r.N = n
+			i += n
+		} else if n = b[i:].rows(2); n > 1 {
+			r.N, r.With = n, &b[i+1]
+			i += 2 * n
+		} else {
+			i++
 		}
-		runs = append(runs, run{p.Proto, p.HostIP, p.HostPort, p.HostPortEnd, p.IP, p.Port, 0})
+		runs = append(runs, r)
 	}
 	return json.Marshal(runs)
+}
+
+// rows returns how many times the first bindings of b, so many of them, are
+// there, each time with ports that are one higher.
+func (b PortBindings) rows(width int) int {
+	n := 1
+	for ; (n+1)*width <= len(b); n++ {
+		for i := range width {
+			if p := b[n*width+i]; p.Port == 0 || p != b[(n-1)*width+i].next() {
+				return n
+			}
+		}
+	}
+	return n
 }
 
 // UnmarshalJSON reads the runs. It refuses fields that it doesn't know.
@@ -53,13 +75,18 @@ func (b *PortBindings) UnmarshalJSON(text []byte) error {
 		*b = PortBindings{}
 	}
 	for _, r := range runs {
-		if n := max(r.N, 1); r.N < 0 || n > 1<<16 || int(r.Port)+n > 1<<16 {
+		n := max(r.N, 1)
+		if r.N < 0 || n > 1<<16 || int(r.Port)+n > 1<<16 || r.With != nil && int(r.With.Port)+n > 1<<16 {
 			return errors.New("a row of port bindings beyond port 65535")
 		}
 		p := PortBinding{r.Proto, r.HostIP, r.HostPort, r.HostPortEnd, r.IP, r.Port}
-		for range max(r.N, 1) {
+		for range n {
 			*b = append(*b, p)
 			p = p.next()
+			if r.With != nil {
+				*b = append(*b, *r.With)
+				*r.With = r.With.next()
+			}
 		}
 	}
 	return nil
