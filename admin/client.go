@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,13 +53,41 @@ func (c *Client) Endpoints(ctx context.Context) (Endpoints, error) {
 	return get[Endpoints](ctx, c, "/v1/endpoints")
 }
 
-// Ports returns the daemon's published ports.
-func (c *Client) Ports(ctx context.Context) (Ports, error) {
+// Ports returns the daemon's published ports, if asked for with what goes by
+// them.
+func (c *Client) Ports(ctx context.Context, traffic bool) (Ports, error) {
+	if traffic {
+		return get[Ports](ctx, c, "/v1/ports?traffic=1")
+	}
 	return get[Ports](ctx, c, "/v1/ports")
 }
 
-func get[T any](ctx context.Context, c *Client, path string) (v T, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://fairway"+path, nil)
+// AddPorts publishes ports of a running container and returns them.
+func (c *Client) AddPorts(ctx context.Context, change PortsChange) (Ports, error) {
+	return ask[Ports](ctx, c, http.MethodPost, "/v1/ports/add", change)
+}
+
+// RemovePorts takes published ports of a container off the host.
+func (c *Client) RemovePorts(ctx context.Context, change PortsChange) error {
+	_, err := ask[Ports](ctx, c, http.MethodPost, "/v1/ports/remove", change)
+	return err
+}
+
+func get[T any](ctx context.Context, c *Client, path string) (T, error) {
+	return ask[T](ctx, c, http.MethodGet, path, nil)
+}
+
+// ask sends a request, with a body unless that is nil, and reads the reply.
+func ask[T any](ctx context.Context, c *Client, method, path string, body any) (v T, err error) {
+	var send io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return v, err
+		}
+		send = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://fairway"+path, send)
 	if err != nil {
 		return v, err
 	}
@@ -67,21 +96,24 @@ func get[T any](ctx context.Context, c *Client, path string) (v T, err error) {
 		return v, c.unreachable(err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	if err != nil {
 		return v, fmt.Errorf("%s: read reply: %w", c.socket, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		var f failure
-		if json.Unmarshal(body, &f) != nil || f.Error == "" {
+		if json.Unmarshal(text, &f) != nil || f.Error == "" {
 			f.Error = resp.Status
 		}
 		if resp.StatusCode == http.StatusServiceUnavailable {
 			return v, fmt.Errorf("%s: %w: %s", c.socket, ErrRestoring, f.Error)
 		}
+		if resp.StatusCode == http.StatusConflict || resp.StatusCode == http.StatusBadRequest {
+			return v, errors.New(f.Error) // it begins with its subject
+		}
 		return v, fmt.Errorf("%s: %s", c.socket, f.Error)
 	}
-	if err := json.Unmarshal(body, &v); err != nil {
+	if err := json.Unmarshal(text, &v); err != nil {
 		return v, fmt.Errorf("%s: reply: %w", c.socket, err)
 	}
 	return v, nil

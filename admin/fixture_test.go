@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -58,4 +60,33 @@ func (fixture) Taken(endpoint string, p store.PortBinding) (by string, taken boo
 		return `unit "postgresql.service"`, true
 	}
 	return "", false
+}
+
+func (fixture) PortStates(_ context.Context, traffic bool) States {
+	s := States{Ports: map[Published]State{}, Waiting: []Waiting{{Protocol: "tcp", HostPort: 81, Port: 80, Why: "taken"}}}
+	for _, e := range (fixture{}).Endpoints() {
+		for _, p := range e.Published {
+			st := State{From: "all", Live: p.HostPort == 9}
+			if traffic {
+				st.Connections = 3
+			}
+			s.Ports[Published{e.ID, p}] = st
+		}
+	}
+	return s
+}
+
+// AddPorts publishes what the fixture has on port 9.
+func (f fixture) AddPorts(_ context.Context, container, network string, ports []store.PortBinding) (string, []store.PortBinding, error) {
+	if container != "app" || network != "" || len(ports) != 1 || ports[0].HostPort != 9 {
+		return "", nil, fmt.Errorf("container %q: no such thing", container)
+	}
+	return "e1", f.Endpoints()[2].Published[3:], nil
+}
+
+func (fixture) RemovePorts(_ context.Context, container, _ string, ports []store.PortBinding) error {
+	if container != "app" || len(ports) != 2 || ports[1].Port != 0 {
+		return fmt.Errorf("container %q: no such thing", container)
+	}
+	return nil
 }

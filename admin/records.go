@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"context"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -16,6 +17,30 @@ type Records interface {
 	// Taken reports whether somebody else on the host has a port that an
 	// endpoint publishes, and who.
 	Taken(endpoint string, p store.PortBinding) (by string, taken bool)
+	// PortStates looks at the kernel and says how each published port is, with
+	// what goes by it if traffic is asked for.
+	PortStates(ctx context.Context, traffic bool) States
+}
+
+// A Published port is what an endpoint publishes.
+type Published struct {
+	Endpoint string // ID
+	store.PortBinding
+}
+
+// States are those of all ports. Traffic is that of the connections that are
+// open now; bytes and packets are known only if Counted.
+type States struct {
+	Ports   map[Published]State
+	Waiting []Waiting
+	Counted bool
+}
+
+// A State is how a published port is.
+type State struct {
+	From, Why                   string // see Port.ReachableFrom
+	Live                        bool   // by AddPorts
+	Connections, Bytes, Packets uint64
 }
 
 // networks returns r's networks by name, those without one last.
@@ -63,19 +88,30 @@ func endpoints(r Records) Endpoints {
 	return reply
 }
 
-// ports returns what r's endpoints publish, by port.
-func ports(r Records) Ports {
+// portsOf returns what r's endpoints publish and show doesn't leave out, by port.
+func portsOf(r Records, s States, traffic bool, show func(Published) bool) Ports {
 	names := networkNames(r)
 	reply := Ports{Version: Version, Ports: []Port{}}
 	for _, e := range r.Endpoints() {
 		for _, p := range e.Published {
+			if !show(Published{e.ID, p}) {
+				continue
+			}
 			by, _ := r.Taken(e.ID, p)
-			reply.Ports = append(reply.Ports, Port{
+			state := s.Ports[Published{e.ID, p}]
+			port := Port{
 				Protocol: protocol(p.Proto), HostIP: hostIP(p), HostPort: p.HostPort, IP: p.IP, Port: p.Port,
 				Container: e.Container, ContainerID: e.ContainerID, Endpoint: e.ID,
 				Network: e.Network, NetworkName: names[e.Network],
-				TakenBy: by, Proxied: proxied(p, by),
-			})
+				TakenBy: by, Proxied: proxied(p, by), Live: state.Live, ReachableFrom: cmp.Or(state.From, "unknown"), Why: state.Why,
+			}
+			if traffic {
+				port.Connections = &state.Connections
+			}
+			if traffic && s.Counted {
+				port.Bytes, port.Packets = &state.Bytes, &state.Packets
+			}
+			reply.Ports = append(reply.Ports, port)
 		}
 	}
 	slices.SortFunc(reply.Ports, func(a, b Port) int {

@@ -14,6 +14,8 @@ import (
 // Options are what a Server needs.
 type Options struct {
 	Records Records
+	// Publisher makes changes; nil: there are none.
+	Publisher Publisher
 	// Ready is closed once the records are restored; until then they are not shown.
 	Ready <-chan struct{}
 	Build Build
@@ -29,9 +31,17 @@ type Server struct {
 // New returns a server that Serve starts.
 func New(o Options) *Server {
 	s := &Server{Options: o, mux: http.NewServeMux()}
-	s.mux.HandleFunc("GET /v1/networks", s.whenReady(func() any { return networks(s.Records) }))
-	s.mux.HandleFunc("GET /v1/endpoints", s.whenReady(func() any { return endpoints(s.Records) }))
-	s.mux.HandleFunc("GET /v1/ports", s.whenReady(func() any { return ports(s.Records) }))
+	s.mux.HandleFunc("GET /v1/networks", s.whenReady(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, networks(s.Records))
+	}))
+	s.mux.HandleFunc("GET /v1/endpoints", s.whenReady(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, endpoints(s.Records))
+	}))
+	s.mux.HandleFunc("GET /v1/ports", s.whenReady(s.ports))
+	if s.Publisher != nil {
+		s.mux.HandleFunc("POST /v1/ports/add", s.whenReady(s.addPorts))
+		s.mux.HandleFunc("POST /v1/ports/remove", s.whenReady(s.removePorts))
+	}
 	s.mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, Daemon{Version: Version, Daemon: s.Build})
 	})
@@ -73,11 +83,20 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-func (s *Server) whenReady(view func() any) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
+// ports answers with all ports, and what goes by them with ?traffic=1.
+func (s *Server) ports(w http.ResponseWriter, r *http.Request) {
+	traffic := r.URL.Query().Get("traffic") == "1"
+	states := s.Records.PortStates(r.Context(), traffic)
+	all := portsOf(s.Records, states, traffic, func(Published) bool { return true })
+	all.Waiting = states.Waiting
+	reply(w, http.StatusOK, all)
+}
+
+func (s *Server) whenReady(answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-s.Ready:
-			reply(w, http.StatusOK, view())
+			answer(w, r)
 		default:
 			w.Header().Set("Retry-After", "1")
 			reply(w, http.StatusServiceUnavailable, failure{Version, "it is still restoring its networks"})

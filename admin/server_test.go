@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newTestServer(ready bool) *Server {
-	o := Options{Records: fixture{}, Ready: make(chan struct{}), Build: Build{Version: "1.2.3", Go: "go1"}, Log: logrus.New()}
+	o := Options{Records: fixture{}, Publisher: fixture{}, Ready: make(chan struct{}), Build: Build{Version: "1.2.3", Go: "go1"}, Log: logrus.New()}
 	if ready {
 		c := make(chan struct{})
 		close(c)
@@ -83,7 +83,7 @@ func TestReplies(t *testing.T) {
 		t.Errorf("joined: %v %v, want false true", e[0].Joined, e[1].Joined)
 	}
 
-	ports, err := c.Ports(t.Context())
+	ports, err := c.Ports(t.Context(), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,6 +149,8 @@ func TestRefusedCalls(t *testing.T) {
 		{"GET", "/v2/networks", true, 404, "no such call"},
 		{"POST", "/v1/networks", true, 405, ""},
 		{"DELETE", "/v1/networks", true, 405, ""},
+		{"POST", "/v1/ports/add", false, 503, "still restoring"},
+		{"POST", "/v1/ports/add", true, 400, "body"},
 	}
 	for _, tt := range tests {
 		w := httptest.NewRecorder()
@@ -156,6 +158,50 @@ func TestRefusedCalls(t *testing.T) {
 		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.want) {
 			t.Errorf("%s %s: %d %s, want %d %q", tt.verb, tt.path, w.Code, w.Body, tt.status, tt.want)
 		}
+	}
+}
+
+// TestChanges: what changes ports is asked for by the client as the server wants
+// it, and a refusal is the driver's own line.
+func TestChanges(t *testing.T) {
+	c := serve(t, newTestServer(true))
+	got, err := c.AddPorts(t.Context(), PortsChange{Container: "app", Ports: []string{"9:9/sctp"}})
+	if err != nil || len(got.Ports) != 1 || got.Ports[0].HostPort != 9 || !got.Ports[0].Live || got.Ports[0].ReachableFrom != "all" {
+		t.Errorf("added %+v, %v: want the live port 9", got.Ports, err)
+	}
+	if err := c.RemovePorts(t.Context(), PortsChange{Container: "app", Ports: []string{"9/sctp", "80"}}); err != nil {
+		t.Error(err)
+	}
+	_, err = c.AddPorts(t.Context(), PortsChange{Container: "db", Ports: []string{"9:9"}})
+	if err == nil || err.Error() != `container "db": no such thing` {
+		t.Errorf("refused: %v", err)
+	}
+	_, err = c.AddPorts(t.Context(), PortsChange{Container: "app", Ports: []string{"nine"}})
+	if err == nil || !strings.HasPrefix(err.Error(), `port "nine": `) {
+		t.Errorf("nonsense: %v", err)
+	}
+	if err = c.RemovePorts(t.Context(), PortsChange{Container: "app"}); err == nil {
+		t.Error("no ports: accepted")
+	}
+}
+
+// TestTraffic: what goes by a port is told if it is asked for, and known.
+func TestTraffic(t *testing.T) {
+	c := serve(t, newTestServer(true))
+	got, err := c.Ports(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range got.Ports {
+		if p.Connections == nil || *p.Connections != 3 || p.Bytes != nil {
+			t.Errorf("port %d: connections %v, bytes %v: want 3, and nothing where the host doesn't count", p.HostPort, p.Connections, p.Bytes)
+		}
+	}
+	if len(got.Waiting) != 1 || got.Waiting[0].Why != "taken" {
+		t.Errorf("waiting: %+v", got.Waiting)
+	}
+	if got, err = c.Ports(t.Context(), false); err != nil || got.Ports[0].Connections != nil {
+		t.Errorf("not asked for: %v, %v", got.Ports[0].Connections, err)
 	}
 }
 
@@ -176,7 +222,7 @@ func TestClientErrors(t *testing.T) {
 	if !errors.Is(err, ErrUnreachable) || !strings.HasSuffix(err.Error(), "connection refused") {
 		t.Errorf("stale socket: %v", err)
 	}
-	_, err = serve(t, newTestServer(false)).Ports(t.Context())
+	_, err = serve(t, newTestServer(false)).Ports(t.Context(), false)
 	if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "still restoring") {
 		t.Errorf("while restoring: %v", err)
 	}

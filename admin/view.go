@@ -24,6 +24,21 @@ type Endpoints struct {
 type Ports struct {
 	Version int    `json:"version"`
 	Ports   []Port `json:"ports"`
+	// Waiting are live ports that can't be published, mostly since somebody has
+	// taken them while the container was stopped. They are tried again.
+	Waiting []Waiting `json:"waiting,omitempty"`
+}
+
+// A Waiting port was published on a running container, and isn't any more.
+type Waiting struct {
+	Protocol    string     `json:"protocol"`
+	HostIP      netip.Addr `json:"host_ip"` // "": as the network publishes
+	HostPort    uint16     `json:"host_port"`
+	Port        uint16     `json:"port"`
+	Container   string     `json:"container,omitempty"`
+	ContainerID string     `json:"container_id"`
+	Network     string     `json:"network"`
+	Why         string     `json:"why"`
 }
 
 // Daemon is the reply to GET /v1/version.
@@ -97,6 +112,21 @@ type Port struct {
 	// it: ProxiedAll or ProxiedLocal; absent for nothing, and where the port is
 	// somebody else's.
 	Proxied string `json:"proxied,omitempty"`
+	// Live is true if the port was published while the container ran.
+	Live bool `json:"live,omitempty"`
+	// ReachableFrom is by what the kernel holds, other programs' rules aside:
+	// "all"; what the option publish says, e.g. "10.0.0.0/8,iface:eth1"; "this
+	// host"; "routing", by a route to the container's address;
+	// "nobody"; "unknown" if the kernel couldn't be asked. Why says why it isn't
+	// what was meant.
+	ReachableFrom string `json:"reachable_from"`
+	Why           string `json:"why,omitempty"`
+	// Connections are those that are open now, and what they carried in both
+	// directions: just where traffic was asked for, Bytes and Packets where the
+	// host counts them (net.netfilter.nf_conntrack_acct).
+	Connections *uint64 `json:"connections,omitempty"`
+	Bytes       *uint64 `json:"bytes,omitempty"`
+	Packets     *uint64 `json:"packets,omitempty"`
 }
 
 // What may be proxied of a port.

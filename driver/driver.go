@@ -63,6 +63,8 @@ type Kernel interface {
 	Quiesce(ctx context.Context) error
 	// Announce tells all on a bridge which MAC address has the addresses.
 	Announce(ctx context.Context, namespace, bridge string, mac net.HardwareAddr, ips ...netip.Addr) error
+	// Addresses returns the host's own addresses in a namespace.
+	Addresses(ctx context.Context, namespace string) (map[netip.Addr]bool, error)
 	// Link describes a link; unix.ENODEV if there is none.
 	Link(ctx context.Context, namespace, name string) (link.Info, error)
 	// SandboxAlive reports whether path is a living network namespace.
@@ -81,6 +83,9 @@ type Firewall interface {
 	Reconcile(ctx context.Context, want nat.State) ([]nat.Repair, error)
 	// Repair is Reconcile with what the firewall was told to hold since.
 	Repair(ctx context.Context) ([]nat.Repair, error)
+	// Lacking returns which ports the rules don't serve, as the kernel holds
+	// them now.
+	Lacking(ctx context.Context, endpoints []nat.Endpoint) ([]nat.Lack, error)
 	// GuardForward keeps the host from forwarding for others' sake, in a family
 	// in which it didn't before fairway turned it on.
 	GuardForward(ctx context.Context, v6 bool) error
@@ -101,6 +106,10 @@ type Connections interface {
 	// Forget removes those that have to do with a port published just now, or
 	// with an endpoint that is gone.
 	Forget(ctx context.Context, e nat.Endpoint) error
+	// Cut removes those that came by a port that e publishes no more.
+	Cut(ctx context.Context, e nat.Endpoint) error
+	// Traffic returns what goes by ports, and whether the host counts bytes.
+	Traffic(ctx context.Context, endpoints []nat.Endpoint) (map[nat.PortOf]nat.Traffic, bool, error)
 }
 
 // Pools is what the address allocator is told.
@@ -163,6 +172,8 @@ type Driver struct {
 	told      bool                 // the firewall knows of all records
 	suspects  map[string]time.Time // ID of what seems to be stale → since when
 	seen      map[string]time.Time // engine → when it last told what it knows
+	live      map[liveKey]store.LivePorts
+	waiting   map[liveKey][]Waiting // those of live that can't be published
 }
 
 // A network is a record and what its mode makes of it.
@@ -202,6 +213,8 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		taken:     map[lostPort]string{},
 		suspects:  map[string]time.Time{},
 		seen:      map[string]time.Time{},
+		live:      map[liveKey]store.LivePorts{},
+		waiting:   map[liveKey][]Waiting{},
 	}
 	for _, n := range records.Networks {
 		v, err := d.view(n)
@@ -213,6 +226,9 @@ func New(opts Options, records store.Records) (*Driver, error) {
 	}
 	for _, e := range records.Endpoints {
 		d.remember(e)
+	}
+	for _, l := range records.LivePorts {
+		d.live[liveKey{l.Network, l.ContainerID}] = l
 	}
 	return d, nil
 }

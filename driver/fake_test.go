@@ -27,6 +27,9 @@ type world struct {
 	links     map[string]bool // names in the host's namespace
 	sandboxes map[string]bool // paths of those that live
 	forgotten []nat.Endpoint
+	severed   []nat.Endpoint
+	lacks     []nat.Lack // what the firewall says that it hasn't
+	lackErr   error
 	annotated link.Set
 	released  map[netip.Prefix]bool // pools that Docker gave back
 	log       *logtest.Hook         // what was said
@@ -61,7 +64,7 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			Settle: func(ctx context.Context, n *store.Network) error { return bridge.Settle(ctx, w, n) },
 			View:   func(n store.Network) (driver.View, error) { return bridge.New("test", n) },
 		}},
-		Store: w, Kernel: w, Firewall: firewall{}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
+		Store: w, Kernel: w, Firewall: firewall{w}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
 		HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
 	}, records)
 	must(t, err)
@@ -125,7 +128,7 @@ func (w *world) Link(_ context.Context, _, name string) (link.Info, error) {
 	if !w.links[name] {
 		return link.Info{}, unix.ENODEV
 	}
-	return link.Info{Name: name}, nil
+	return link.Info{Name: name, Up: true}, nil
 }
 
 func (w *world) SandboxAlive(path string) bool {
@@ -138,20 +141,26 @@ func (w *world) Reconcile(context.Context, link.Set) ([]link.Repair, error) { re
 func (w *world) Quiesce(context.Context) error                              { return nil }
 func (w *world) Forwards(bool) (bool, error)                                { return true, nil }
 func (w *world) EnableForwarding(context.Context, bool) (bool, error)       { return false, nil }
-func (w *world) Sysctl(context.Context, string, string) (string, error)     { return "0", nil }
-func (w *world) UplinkMTU(context.Context) (int, error)                     { return 1500, nil }
+func (w *world) Addresses(context.Context, string) (map[netip.Addr]bool, error) {
+	return map[netip.Addr]bool{netip.MustParseAddr("192.0.2.10"): true}, nil
+}
+func (w *world) Sysctl(context.Context, string, string) (string, error) { return "0", nil }
+func (w *world) UplinkMTU(context.Context) (int, error)                 { return 1500, nil }
 
 func (w *world) Announce(context.Context, string, string, net.HardwareAddr, ...netip.Addr) error {
 	return nil
 }
 
-type firewall struct{}
+type firewall struct{ w *world }
 
 func (firewall) Apply(context.Context, nat.State) error                     { return nil }
 func (firewall) Remove(context.Context, nat.State) error                    { return nil }
 func (firewall) Reconcile(context.Context, nat.State) ([]nat.Repair, error) { return nil, nil }
 func (firewall) Repair(context.Context) ([]nat.Repair, error)               { return nil, nil }
-func (firewall) GuardForward(context.Context, bool) error                   { return nil }
+func (f firewall) Lacking(context.Context, []nat.Endpoint) ([]nat.Lack, error) {
+	return f.w.lacks, f.w.lackErr
+}
+func (firewall) GuardForward(context.Context, bool) error { return nil }
 
 // ports gives each port of an address to one owner.
 type ports struct{ w *world }
@@ -190,6 +199,17 @@ func (c connections) Forget(ctx context.Context, e nat.Endpoint) error {
 	defer c.w.mu.Unlock()
 	c.w.forgotten = append(c.w.forgotten, e)
 	return nil
+}
+
+func (c connections) Cut(_ context.Context, e nat.Endpoint) error {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	c.w.severed = append(c.w.severed, e)
+	return nil
+}
+
+func (c connections) Traffic(context.Context, []nat.Endpoint) (map[nat.PortOf]nat.Traffic, bool, error) {
+	return nil, false, nil
 }
 
 type pools struct{ w *world }

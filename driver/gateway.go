@@ -86,7 +86,10 @@ func gatewayOf(e store.Endpoint, siblings []store.Endpoint, ipv6Elsewhere bool) 
 // on them as long as it was the gateway. The caller shares the world and holds
 // another endpoint of the sandbox, for which Docker calls one after the other.
 func (d *Driver) takeFrom(ctx context.Context, sibling store.Endpoint, f families) error {
-	taken := func(p store.PortBinding) bool { return p.HostIP.IsValid() && f.has(p) }
+	live := d.liveOf(sibling) // an operator's, who named the network or had the gateway
+	taken := func(p store.PortBinding) bool {
+		return p.HostIP.IsValid() && f.has(p) && !slices.Contains(live, p)
+	}
 	if !slices.ContainsFunc(sibling.Published, taken) {
 		return nil
 	}

@@ -213,6 +213,8 @@ func (d *Driver) dismiss(n network) {
 		delete(d.names, n.Link)
 	}
 	maps.DeleteFunc(d.macs, func(c claim, _ string) bool { return c.network == n.ID })
+	maps.DeleteFunc(d.live, func(k liveKey, _ store.LivePorts) bool { return k.network == n.ID })
+	maps.DeleteFunc(d.waiting, func(k liveKey, _ []Waiting) bool { return k.network == n.ID })
 }
 
 func (d *Driver) network(id string) (network, bool) {
@@ -321,6 +323,9 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 	changes := []store.Change{store.DeleteNetwork(n.ID)}
 	for _, e := range endpoints {
 		changes = append(changes, store.DeleteEndpoint(e.ID))
+	}
+	for _, l := range d.liveOn(n.ID) {
+		changes = append(changes, store.DeleteLivePorts(l.Network, l.ContainerID))
 	}
 	return d.remove(n, changes, func() error {
 		err := d.unmakeNetwork(ctx, n, endpoints)

@@ -33,9 +33,13 @@ func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want
 	e.Requested, e.Confirmed = want.Ports, true
 	siblings := d.siblings(e)
 	gateway := gatewayOf(e, siblings, want.IPv6Elsewhere)
-	wanted, err := d.bindings(n, e, gateway)
+	requests := d.unmasked(e)
+	wanted, err := d.bindings(n, e, requests, gateway)
 	if err != nil {
 		return err
+	}
+	for _, p := range d.liveOf(old) { // as they are
+		requests, wanted = append(requests, p), append(wanted, []store.PortBinding{p})
 	}
 	if reflect.DeepEqual(old.Requested, e.Requested) && wanted.are(old.Published) {
 		return nil
@@ -47,7 +51,7 @@ func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want
 			}
 		}
 	}
-	if e.Published, err = d.reserve(ctx, e, wanted); err != nil {
+	if e.Published, err = d.reserve(ctx, e, requests, wanted); err != nil {
 		return err
 	}
 	apply := func(e store.Endpoint) func(context.Context) error {
@@ -79,6 +83,9 @@ func (d *Driver) Unpublish(ctx context.Context, networkID, endpointID string) er
 	done := d.commit(store.PutEndpoint(e))
 	err = d.unpublish(ctx, n, gone)
 	d.update(e)
+	if len(d.liveOf(gone)) > 0 {
+		d.opts.Refresh() // if the container goes on, so do its live ports
+	}
 	d.forgetConnections(n.view.EndpointFirewall(gone))
 	if commitErr := <-done; commitErr != nil {
 		d.owe(store.PutEndpoint(e))
@@ -90,11 +97,11 @@ func (d *Driver) Unpublish(ctx context.Context, networkID, endpointID string) er
 // bindings are what an endpoint is to publish, by what it requests.
 type bindings [][]store.PortBinding
 
-// bindings returns what e is to publish, as the gateway of its sandbox for some
-// families. What is asked for on an address of another family is no error, as it
+// bindings returns what e is to publish for requests, as the gateway of its
+// sandbox for some families. What is asked for on an address of another family is no error, as it
 // is none for Docker: another gateway may have it, now or later.
-func (d *Driver) bindings(n network, e store.Endpoint, gateway families) (out bindings, err error) {
-	for _, want := range e.Requested {
+func (d *Driver) bindings(n network, e store.Endpoint, requests []store.PortBinding, gateway families) (out bindings, err error) {
+	for _, want := range requests {
 		if !gateway.has(want) {
 			d.log.WithField("endpoint", e.ID).Infof("port %d not published on %s: not by this endpoint", want.Port, want.HostIP)
 			out = append(out, nil)
@@ -119,13 +126,13 @@ func (b bindings) are(published []store.PortBinding) bool {
 	})
 }
 
-// reserve takes the host's ports for what e requests, and returns what is to
+// reserve takes the host's ports for requests of e's, and returns what is to
 // be published: wanted, with the ports settled.
-func (d *Driver) reserve(ctx context.Context, e store.Endpoint, wanted bindings) ([]store.PortBinding, error) {
+func (d *Driver) reserve(ctx context.Context, e store.Endpoint, asked []store.PortBinding, wanted bindings) ([]store.PortBinding, error) {
 	var out []store.PortBinding
 	var requests []nat.Request
 	var of [][]int // request → indices in out
-	for i, want := range e.Requested {
+	for i, want := range asked {
 		request := nat.Request{Proto: want.Proto, First: want.HostPort, Last: max(want.HostPort, want.HostPortEnd)}
 		var indices []int
 		for _, b := range wanted[i] {

@@ -13,6 +13,8 @@ import (
 type Known struct {
 	Engine   string
 	Networks map[string]KnownNetwork // by ID
+	// Containers says of those that LiveContainers named whether they are there.
+	Containers map[string]bool
 }
 
 // A KnownNetwork is a network as its engine sees it.
@@ -39,6 +41,7 @@ func (d *Driver) Observe(ctx context.Context, known Known) {
 			d.discard(ctx, e, "its engine does not know it")
 		}
 	}
+	d.keepLive(ctx, known)
 	for _, n := range d.Networks() {
 		if k, ok := known.Networks[n.ID]; ok {
 			d.trust(n.ID)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -106,9 +107,9 @@ func compareVersions(a, b string) int {
 }
 
 // events follows the engine's events and calls hint for each that says that what
-// is known of fairway may have changed. It returns when the engine ends the
+// is known of fairway, or of the asked containers, may have changed. It returns when the engine ends the
 // stream, or with ctx. Once it follows, it calls started.
-func (c *client) events(ctx context.Context, started, hint func()) error {
+func (c *client) events(ctx context.Context, started, hint func(), asked func() []string) error {
 	filters := `{"type":["network","container"],"event":["create","connect","disconnect","destroy","remove","rename"]}`
 	body, err := c.open(ctx, "/events", url.Values{"filters": {filters}})
 	if err != nil {
@@ -122,7 +123,7 @@ func (c *client) events(ctx context.Context, started, hint func()) error {
 		if err := dec.Decode(&e); err != nil {
 			return fmt.Errorf("engine: events: %w", err)
 		}
-		if e.matters() {
+		if e.matters() || e.Type == "container" && e.Action == "destroy" && slices.Contains(asked(), e.Actor.ID) {
 			hint()
 		}
 	}
@@ -131,6 +132,7 @@ func (c *client) events(ctx context.Context, started, hint func()) error {
 type event struct {
 	Type, Action string
 	Actor        struct {
+		ID         string
 		Attributes map[string]string // with type: a network's driver
 	}
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -37,8 +38,12 @@ type wireEndpoint struct {
 
 // look asks for everything that is fairway's. Any error is one of the whole:
 // half an answer would make the other half look stale.
-func (c *client) look(ctx context.Context, engine string) (View, error) {
+func (c *client) look(ctx context.Context, engine string, asked []string) (View, error) {
 	v := View{Engine: engine, Networks: map[string]Network{}}
+	var err error
+	if v.Containers, err = c.containers(ctx, asked); err != nil {
+		return View{}, err
+	}
 	var all []wireNetwork
 	if err := c.get(ctx, "/networks", nil, &all); err != nil {
 		return View{}, err
@@ -58,6 +63,33 @@ func (c *client) look(ctx context.Context, engine string) (View, error) {
 		v.Networks[n.ID] = full.network()
 	}
 	return v, nil
+}
+
+// containers says of the asked ones whether the engine has them.
+func (c *client) containers(ctx context.Context, asked []string) (map[string]bool, error) {
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	var all []struct {
+		ID string `json:"Id"`
+	}
+	filters, err := json.Marshal(map[string][]string{"id": asked})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.get(ctx, "/containers/json", url.Values{"all": {"1"}, "filters": {string(filters)}}, &all); err != nil {
+		return nil, err
+	}
+	there := make(map[string]bool, len(asked))
+	for _, id := range asked {
+		there[id] = false
+	}
+	for _, a := range all {
+		if _, ok := there[a.ID]; ok {
+			there[a.ID] = true
+		}
+	}
+	return there, nil
 }
 
 func (w wireNetwork) network() Network {

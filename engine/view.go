@@ -13,6 +13,9 @@ type View struct {
 	// Networks of the driver fairway, and those of other drivers that have
 	// their addresses from fairway's IPAM driver, by ID.
 	Networks map[string]Network
+	// Containers says of those that Options.Asked named whether the engine has
+	// them, running or not, by ID.
+	Containers map[string]bool
 }
 
 // A Network is a network as its engine tells it.

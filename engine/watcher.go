@@ -17,7 +17,10 @@ type Options struct {
 	// Handle is given each view, one after the other. It is the engine's whole
 	// knowledge: what isn't in it, the engine doesn't know.
 	Handle func(context.Context, View)
-	Log    logrus.FieldLogger
+	// Asked names containers, by ID, that each view is to say of whether they
+	// are there, running or not. It may be nil.
+	Asked func() []string
+	Log   logrus.FieldLogger
 	// Interval is the longest time between two looks; 0 for 30 s.
 	Interval time.Duration
 }
@@ -120,7 +123,7 @@ func (w *Watcher) session(ctx context.Context) (reached bool, err error) {
 	started := make(chan struct{})
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error {
-		return c.events(ctx, func() { close(started) }, w.Refresh)
+		return c.events(ctx, func() { close(started) }, w.Refresh, w.asked)
 	})
 	tasks.Go(func() error {
 		select { // so that nothing happens unseen between the first look and the first event
@@ -129,7 +132,7 @@ func (w *Watcher) session(ctx context.Context) (reached bool, err error) {
 			return nil
 		}
 		return w.pace.run(ctx, w.hints, func() error {
-			v, err := c.look(ctx, id)
+			v, err := c.look(ctx, id, w.asked())
 			if err != nil {
 				return err
 			}
@@ -143,6 +146,13 @@ func (w *Watcher) session(ctx context.Context) (reached bool, err error) {
 	})
 	err = tasks.Wait()
 	return reached, err
+}
+
+func (w *Watcher) asked() []string {
+	if w.opts.Asked == nil {
+		return nil
+	}
+	return w.opts.Asked()
 }
 
 // A pace says when to look.

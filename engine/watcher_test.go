@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -92,6 +93,8 @@ func (f *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
+	case path == "/containers/json":
+		fmt.Fprint(w, `[{"Id":"42aa"},{"Id":"42bb"}]`)
 	case path == "/networks":
 		f.list(w)
 	default:
@@ -248,14 +251,23 @@ func TestEvents(t *testing.T) {
 	f := newFakeEngine(t, someNetworks)
 	f.serve()
 	views := make(chan View, 10)
-	w := New(Options{Socket: f.socket, Log: quiet(), Interval: time.Hour, Handle: func(_ context.Context, v View) { views <- v }})
+	asked := func() []string { return []string{"42aa", "43"} }
+	w := New(Options{
+		Socket: f.socket, Log: quiet(), Interval: time.Hour, Asked: asked,
+		Handle: func(_ context.Context, v View) { views <- v },
+	})
 	w.pace.settle, w.pace.pause = time.Millisecond, time.Millisecond
 	run(t, w)
-	<-views
+	if v := <-views; !maps.Equal(v.Containers, map[string]bool{"42aa": true, "43": false}) {
+		t.Errorf("containers %v, want 42aa and no 43", v.Containers)
+	}
 	network := func(driver string) string {
 		return `{"Type":"network","Action":"connect","Actor":{"ID":"e3","Attributes":{"container":"42","name":"n","type":"` + driver + `"}},"scope":"local"}`
 	}
-	for _, e := range []string{network("fairway"), network("fairway:latest"), `{"Type":"container","Action":"rename","Actor":{}}`} {
+	for _, e := range []string{
+		network("fairway"), network("fairway:latest"), `{"Type":"container","Action":"rename","Actor":{}}`,
+		`{"Type":"container","Action":"destroy","Actor":{"ID":"43"}}`,
+	} {
 		f.events <- e
 		select {
 		case <-views:
@@ -264,6 +276,7 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	f.events <- network("bridge")
+	f.events <- `{"Type":"container","Action":"destroy","Actor":{"ID":"44"}}`
 	f.events <- `{"Type":"container","Action":"create","Actor":{"Attributes":{"type":"fairway"}}}`
 	select {
 	case <-views:

@@ -17,10 +17,11 @@ type kind string
 
 // The kinds of records, each a bucket of its own. These are names on disk.
 const (
-	kindNetwork  kind = "networks"
-	kindEndpoint kind = "endpoints"
-	kindPool     kind = "pools"
-	kindAddress  kind = "addresses"
+	kindNetwork   kind = "networks"
+	kindEndpoint  kind = "endpoints"
+	kindPool      kind = "pools"
+	kindAddress   kind = "addresses"
+	kindLivePorts kind = "live-ports"
 )
 
 // PutNetwork records n under its ID.

@@ -74,6 +74,8 @@ func (r Records) add(k kind, key string, value []byte) error {
 		return add(r.Pools, k, key, value)
 	case kindAddress:
 		return add(r.Addresses, k, key, value)
+	case kindLivePorts:
+		return add(r.LivePorts, k, key, value)
 	}
 	return newer("records of kind %q", k)
 }

@@ -3,12 +3,13 @@ package store
 import "fmt"
 
 // Records is all that a store holds, by key: networks, endpoints and pools by
-// their ID. Addresses are in no particular order.
+// their ID. Addresses and live ports are in no particular order.
 type Records struct {
 	Networks  map[string]Network
 	Endpoints map[string]Endpoint
 	Pools     map[string]Pool
 	Addresses map[string]Address
+	LivePorts map[string]LivePorts
 }
 
 // NewRecords returns an empty set of records, ready for Apply.
@@ -18,6 +19,7 @@ func NewRecords() Records {
 		Endpoints: map[string]Endpoint{},
 		Pools:     map[string]Pool{},
 		Addresses: map[string]Address{},
+		LivePorts: map[string]LivePorts{},
 	}
 }
 
@@ -33,6 +35,8 @@ func (r Records) Apply(changes ...Change) {
 			apply(r.Pools, c)
 		case kindAddress:
 			apply(r.Addresses, c)
+		case kindLivePorts:
+			apply(r.LivePorts, c)
 		default:
 			panic(fmt.Sprintf("store: change of unknown kind %q", c.kind))
 		}

@@ -17,7 +17,7 @@ const (
 )
 
 // kinds returns every kind of record, one bucket each.
-func kinds() []kind { return []kind{kindNetwork, kindEndpoint, kindPool, kindAddress} }
+func kinds() []kind { return []kind{kindNetwork, kindEndpoint, kindPool, kindAddress, kindLivePorts} }
 
 func isKind(name kind) bool { return slices.Contains(kinds(), name) }
 
@@ -33,7 +33,9 @@ func (s *schema) version() int { return s.oldest + len(s.migrations) }
 
 // currentSchema is what this version of fairway writes. A new version is one
 // more migration here.
-func currentSchema() *schema { return &schema{oldest: 1} }
+func currentSchema() *schema {
+	return &schema{oldest: 1, migrations: []func(*bolt.Tx) error{addLivePorts}}
+}
 
 // migrate brings the file to the wanted schema, in one commit, after a backup.
 func (s *Store) migrate() error {

@@ -28,6 +28,7 @@ type shown struct {
 	networks  []store.Network
 	endpoints []store.Endpoint
 	taken     map[uint16]string // host port → by whom
+	waiting   []string          // why
 }
 
 func (s shown) Networks() []store.Network   { return s.networks }
@@ -37,11 +38,52 @@ func (s shown) Taken(_ string, p store.PortBinding) (by string, taken bool) {
 	return by, taken
 }
 
+func (s shown) PortStates(_ context.Context, traffic bool) admin.States {
+	out := admin.States{Ports: map[admin.Published]admin.State{}, Counted: true}
+	for _, e := range s.endpoints {
+		for _, p := range e.Published {
+			st := admin.State{From: "all"}
+			switch {
+			case p.HostIP.IsLoopback():
+				st.From = "this host"
+			case p.IP.Is6():
+				st.From, st.Why = "nobody", "its element of ports6 is missing"
+			}
+			if traffic {
+				st.Connections, st.Packets, st.Bytes = 1, 30, 23_000
+			}
+			out.Ports[admin.Published{Endpoint: e.ID, PortBinding: p}] = st
+		}
+	}
+	for _, why := range s.waiting {
+		out.Waiting = append(out.Waiting, admin.Waiting{Protocol: "tcp", HostPort: 7000, Port: 70, Container: "app", Why: why})
+	}
+	return out
+}
+
+// A publisher says what it is asked for.
+type publisher struct{}
+
+func (publisher) AddPorts(_ context.Context, container, network string, ports []store.PortBinding) (string, []store.PortBinding, error) {
+	if container == "app" && network == "" {
+		return strings.Repeat("1", 64), fixture().endpoints[0].Published[2:], nil
+	}
+	return "", nil, fmt.Errorf("container %q: asked for %d ports on %q", container, len(ports), network)
+}
+
+func (publisher) RemovePorts(_ context.Context, container, _ string, _ []store.PortBinding) error {
+	if container == "app" {
+		return nil
+	}
+	return fmt.Errorf("container %q: is not running on a network of fairway's", container)
+}
+
 func fixture() shown {
 	at := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 	id := func(c string) string { return strings.Repeat(c, 64) }
 	prefix, addr := netip.MustParsePrefix, netip.MustParseAddr
 	s := shown{
+		waiting: []string{`Bind for 0.0.0.0:7000 failed: port is already allocated (by container "b\x1b[2J")`},
 		networks: []store.Network{
 			{ID: id("b"), Mode: "bridge", Link: "fwb2", Created: at},
 			{
@@ -89,7 +131,7 @@ func serveAdmin(t *testing.T, records admin.Records, ready bool) string {
 	if ready {
 		close(opened)
 	}
-	s := admin.New(admin.Options{Records: records, Ready: opened, Log: logrus.New()})
+	s := admin.New(admin.Options{Records: records, Publisher: publisher{}, Ready: opened, Log: logrus.New()})
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, l) }()
@@ -240,15 +282,15 @@ func TestPortsTaken(t *testing.T) {
 			TakenBy: `unit "nginx.service"`,
 		},
 	}}
-	l := v.ports(reply)
+	l := v.ports(reply, false)
 	if n := len(l.header); l.header[n-1] != "TAKEN BY" || len(l.rows) != 2 {
 		t.Fatalf("a list with a taken port: %q %q, want a column TAKEN BY and two rows", l.header, l.rows)
 	}
-	if l.rows[0][5] != "" || l.rows[1][5] != `unit "nginx.service"` {
+	if l.rows[0][6] != "" || l.rows[1][6] != `unit "nginx.service"` {
 		t.Errorf("rows %q", l.rows)
 	}
 	reply.Ports = reply.Ports[:1]
-	if l = v.ports(reply); len(l.header) != 5 || len(l.rows[0]) != 5 {
+	if l = v.ports(reply, false); len(l.header) != 6 || len(l.rows[0]) != 6 {
 		t.Errorf("a list without: %q %q, want no such column", l.header, l.rows)
 	}
 }
@@ -257,24 +299,26 @@ func TestPortsTaken(t *testing.T) {
 // IPv4, and what is proxied is shown, just then.
 func TestPortsProxied(t *testing.T) {
 	var v view
-	port := admin.Port{Protocol: "tcp", HostIP: netip.IPv4Unspecified(), HostPort: 80, IP: netip.MustParseAddr("172.20.0.2"), Port: 80}
+	port := admin.Port{
+		Protocol: "tcp", HostIP: netip.IPv4Unspecified(), HostPort: 80, IP: netip.MustParseAddr("172.20.0.2"), Port: 80, ReachableFrom: "all",
+	}
 	six := port
 	six.HostIP, six.Proxied = netip.IPv6Unspecified(), admin.ProxiedAll
 	next := six
 	next.HostPort, next.Port = 81, 81
-	l := v.ports(admin.Ports{Ports: []admin.Port{port, six, next}})
+	l := v.ports(admin.Ports{Ports: []admin.Port{port, six, next}}, false)
 	var out bytes.Buffer
 	if err := v.show(&out, l); err != nil {
 		t.Fatal(err)
 	}
-	want := `HOST  PROTO  PUBLISHED  CONTAINER  TARGET            PROXIED
-*     tcp    80         -          172.20.0.2:80     -
-::    tcp    80-81      -          172.20.0.2:80-81  all
+	want := `HOST  PROTO  PUBLISHED  CONTAINER  TARGET            REACHABLE FROM  PROXIED
+*     tcp    80         -          172.20.0.2:80     all             -
+::    tcp    80-81      -          172.20.0.2:80-81  all             all
 `
 	if got := out.String(); got != want {
 		t.Errorf("got:\n%swant:\n%s", got, want)
 	}
-	if l = v.ports(admin.Ports{Ports: []admin.Port{port}}); len(l.header) != 5 || len(l.rows[0]) != 5 {
+	if l = v.ports(admin.Ports{Ports: []admin.Port{port}}, false); len(l.header) != 6 || len(l.rows[0]) != 6 {
 		t.Errorf("a list without: %q %q, want no such column", l.header, l.rows)
 	}
 }

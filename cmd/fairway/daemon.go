@@ -19,6 +19,7 @@ type parts struct {
 	networks  plugin.Networks
 	addresses plugin.Addresses
 	records   admin.Records
+	publisher admin.Publisher
 	// peerEngine names the engine behind a connection; nil: nobody knows.
 	peerEngine func(net.Conn) string
 	// restore makes the kernel equal to the records. Nothing that needs records
@@ -71,7 +72,7 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 		Networks: p.networks, Addresses: p.addresses,
 		Ready: ready, PeerEngine: p.peerEngine, Log: d.log,
 	})
-	operators := admin.New(admin.Options{Records: p.records, Ready: ready, Build: d.build, Log: d.log})
+	operators := admin.New(admin.Options{Records: p.records, Publisher: p.publisher, Ready: ready, Build: d.build, Log: d.log})
 
 	g, ctx := errgroup.WithContext(ctx)
 	start := func(t task) {

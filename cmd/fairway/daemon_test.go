@@ -73,6 +73,8 @@ func (noRecords) Taken(string, store.PortBinding) (by string, taken bool) {
 	return "", false
 }
 
+func (noRecords) PortStates(context.Context, bool) admin.States { return admin.States{} }
+
 // testDaemon is a daemon in a directory of its own, of parts that change may change.
 func testDaemon(t *testing.T, dir string, change func(*parts)) *daemon {
 	t.Helper()

@@ -40,7 +40,7 @@ func observe(d *driver.Driver, pools *ipam.Allocator, log logrus.FieldLogger) fu
 
 // known returns the part of a view that is the driver's.
 func known(v engine.View) driver.Known {
-	out := driver.Known{Engine: v.Engine, Networks: map[string]driver.KnownNetwork{}}
+	out := driver.Known{Engine: v.Engine, Networks: map[string]driver.KnownNetwork{}, Containers: v.Containers}
 	for id, n := range v.Networks {
 		if !n.Driver {
 			continue

@@ -66,16 +66,26 @@ The other commands show what the daemon runs. Exit codes: 0 good, 1 bad,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newDaemonCommand(), newNetworksCommand(), newEndpointsCommand(), newPortsCommand(), newVersionCommand())
-	for _, c := range root.Commands() {
-		c.Args = usageArgs(c.Args)
-	}
+	checkUsage(root)
 	return root
+}
+
+// checkUsage makes what commands below cmd refuse a matter of usage.
+func checkUsage(cmd *cobra.Command) {
+	for _, c := range cmd.Commands() {
+		c.Args = usageArgs(c.Args)
+		checkUsage(c)
+	}
 }
 
 // usageArgs makes what check refuses a matter of usage.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
+		err := check(cmd, args)
+		if takes := strings.Fields(cmd.Use)[1:]; err != nil && len(takes) > len(args) {
+			return usagef("%s: want %s (%s --help)", cmd.CommandPath(), strings.Join(takes, " "), cmd.CommandPath())
+		}
+		if err != nil {
 			return usagef("%s %q: unknown argument (%s --help)", cmd.CommandPath(), args[0], cmd.CommandPath())
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"text/template"
@@ -33,6 +34,13 @@ func (v *view) flags(cmd *cobra.Command, quiet string) {
 	f.StringVar(&v.format, "format", "", "print each by a Go `template` over the JSON's values")
 	f.BoolVarP(&v.quiet, "quiet", "q", false, quiet)
 	f.BoolVar(&v.noTrunc, "no-trunc", false, "print IDs in full")
+	v.socketFlag(cmd)
+}
+
+// socketFlag declares the flag for the daemon's socket.
+func (v *view) socketFlag(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
 	f.Var(&pathValue{p: &v.socket, most: maxSocketPath}, "admin-socket", "`path` of the daemon's socket")
 	v.socket = defaultAdminSocket
 	f.Lookup("admin-socket").DefValue = defaultAdminSocket
@@ -54,6 +62,7 @@ type listing struct {
 	names  []string // for -q
 	header []string
 	rows   [][]string
+	words  []int // columns of our own words, in which blanks need no quotes
 }
 
 // show prints l as the flags say.
@@ -69,7 +78,7 @@ func (v *view) show(w io.Writer, l listing) error {
 	case v.format != "":
 		return printTemplate(w, v.format, l.items)
 	}
-	return printTable(w, l.header, l.rows)
+	return printTable(w, l)
 }
 
 // id shortens an ID as docker does.
@@ -118,13 +127,17 @@ func printTemplate(w io.Writer, format string, items []any) error {
 }
 
 // printTable prints rows below a header, columns two blanks apart.
-func printTable(w io.Writer, header []string, rows [][]string) error {
+func printTable(w io.Writer, l listing) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, strings.Join(header, "\t"))
-	for _, row := range rows {
+	fmt.Fprintln(t, strings.Join(l.header, "\t"))
+	for _, row := range l.rows {
 		cells := make([]string, len(row))
 		for i, c := range row {
-			cells[i] = cell(c)
+			if slices.Contains(l.words, i) && c != "" {
+				cells[i] = printable(c)
+			} else {
+				cells[i] = cell(c)
+			}
 		}
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}

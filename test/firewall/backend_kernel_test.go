@@ -16,6 +16,7 @@ type firewall interface {
 	Apply(context.Context, nat.State) error
 	Remove(context.Context, nat.State) error
 	Reconcile(context.Context, nat.State) ([]nat.Repair, error)
+	Lacking(context.Context, []nat.Endpoint) ([]nat.Lack, error)
 	GuardForward(ctx context.Context, v6 bool) error
 	Close() error
 }

@@ -105,6 +105,78 @@ func cases() []found {
 			network n0 docker
 			run c0 n1`,
 		},
+		{
+			"live ports: a crash or a failure at each step of adding",
+			`network n0 dual
+			run c0 n0 tcp/8080
+			add c0 n0 tcp/9090 !die *
+			observe
+			stop c0
+			run c0 n0 tcp/8080
+			observe`,
+		},
+		{
+			"likewise after the step",
+			`network n0 dual
+			run c0 n0
+			add c0 n0 tcp/9090 tcp/9091 !died *
+			add c0 n0 tcp/9090
+			crash
+			observe`,
+		},
+		{
+			"likewise, failing",
+			`network n0 plain
+			run c0 n0 tcp/8080
+			add c0 n0 tcp/9090 !fail *
+			observe
+			add c0 n0 tcp/9090 !full *
+			observe`,
+		},
+		{
+			"live ports: of removing",
+			`network n0 dual
+			run c0 n0 tcp/8080
+			add c0 n0 tcp/9090 tcp/9091
+			remove c0 n0 tcp/9090 !die *
+			observe
+			remove c0 n0 tcp/9091 !fail *
+			observe`,
+		},
+		{
+			"live ports: of publishing again when the container starts, and of forgetting them with it",
+			`network n0 dual
+			run c0 n0 tcp/8080
+			add c0 n0 tcp/9090
+			stop c0
+			run c0 n0 tcp/8080
+			observe !die *
+			observe
+			reboot
+			rm c0
+			observe !died *
+			run c0 n0
+			observe
+			run c1 n0
+			add c1 n0 tcp/9090`,
+		},
+		{
+			"live ports: one that another container took meanwhile",
+			`network n0 dual
+			network n1 plain
+			run c0 n0
+			add c0 n0 tcp/9090 tcp/9091
+			add c0 n0 tcp/9090
+			stop c0
+			run c1 n1 tcp/9090
+			run c0 n0
+			observe !fail *
+			stop c1
+			observe
+			rmnet n0
+			rm c0
+			rmnet n0 !die *`,
+		},
 	}
 }
 

@@ -137,6 +137,9 @@ func (c *conn) drain() {
 	}
 }
 
+// Addresses is asked by operators only.
+func (c *conn) Addresses(context.Context, string) (map[netip.Addr]bool, error) { return nil, nil }
+
 func (c *conn) Quiesce(context.Context) error {
 	for {
 		c.mu2.Lock()

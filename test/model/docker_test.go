@@ -18,6 +18,7 @@ type docker struct {
 	containers map[int]*dcon
 	count      int // of all IDs so far
 	gone       bool
+	removed    [containerSlots]int           // how many containers of a slot were removed: see containerID
 	locks      [containerSlots]chan struct{} // held while a container is changed
 	names      [networkSlots]chan struct{}   // held while a network is made
 }

@@ -151,6 +151,9 @@ func (f *filter) GuardForward(_ context.Context, v6 bool) error {
 	return f.do("firewall.guard", func() error { f.rules.policy[index(v6)] = true; return nil })
 }
 
+// Lacking is asked by operators only.
+func (f *filter) Lacking(context.Context, []nat.Endpoint) ([]nat.Lack, error) { return nil, nil }
+
 // difference lists the keys in which two maps differ.
 func difference(have, want map[string]string) (keys []string) {
 	for k, v := range want {
@@ -187,6 +190,18 @@ func (c connections) Forget(_ context.Context, e nat.Endpoint) error {
 		return nil
 	}
 	return c.do("conntrack.forget", func() error { return nil })
+}
+
+func (c connections) Cut(_ context.Context, e nat.Endpoint) error {
+	if len(e.Ports) == 0 {
+		return nil
+	}
+	return c.do("conntrack.cut", func() error { return nil })
+}
+
+// Traffic is asked by operators only.
+func (connections) Traffic(context.Context, []nat.Endpoint) (map[nat.PortOf]nat.Traffic, bool, error) {
+	return nil, false, nil
 }
 
 // A portKey is a port of one of the host's addresses.

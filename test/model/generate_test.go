@@ -68,7 +68,7 @@ func chances() []chance {
 	return []chance{
 		{10, run}, {5, network}, {4, stop("stop")}, {2, stop("kill")}, {3, disconnect}, {3, rmnet},
 		{3, repeat}, {4, raw}, {1, constant("repair")}, {1, constant("observe")}, {1, constant("collect")},
-		{3, tamper}, {2, constant("crash")}, {1, constant("reboot")}, {1, dockerDies}, {1, sleep},
+		{3, live}, {1, rm}, {3, tamper}, {2, constant("crash")}, {1, constant("reboot")}, {1, dockerDies}, {1, sleep},
 	}
 }
 
@@ -103,6 +103,19 @@ func run(t *rapid.T) string {
 		l += fmt.Sprint(" ip=", rapid.IntRange(1, 7).Draw(t, "host"))
 	}
 	return l
+}
+
+func live(t *rapid.T) string {
+	verb := []string{"add", "add", "remove"}[rapid.IntRange(0, 2).Draw(t, "verb")]
+	ports := []string{" tcp/9090", " tcp/9091", " tcp/9090 tcp/9091", " tcp/8080"}
+	if verb == "remove" {
+		ports = ports[:3]
+	}
+	return verb + " " + pair(t) + ports[rapid.IntRange(0, len(ports)-1).Draw(t, "ports")]
+}
+
+func rm(t *rapid.T) string {
+	return fmt.Sprintf("rm c%d", rapid.IntRange(0, containerSlots-1).Draw(t, "container"))
 }
 
 func stop(verb string) func(*rapid.T) string {

@@ -47,7 +47,18 @@ func (w *world) checkMemory(s store.Records) error {
 	for _, e := range all {
 		endpoints[e.ID] = e
 	}
-	return same("I1: endpoint", endpoints, s.Endpoints)
+	if err := same("I1: endpoint", endpoints, s.Endpoints); err != nil {
+		return err
+	}
+	g, ok := w.g.(*memory)
+	if !ok {
+		return nil
+	}
+	live := map[string]store.LivePorts{}
+	for _, l := range g.daemon().driver.LivePorts() {
+		live[l.Network+" "+l.ContainerID] = l
+	}
+	return same("I1: live ports", live, s.LivePorts)
 }
 
 func same[T any](what string, memory, disk map[string]T) error {
@@ -279,8 +290,8 @@ func (w *world) checkPorts(s store.Records) error {
 			}
 			want[k] = id
 		}
-		if len(e.Requested) == 0 && len(e.Published) > 0 {
-			return fmt.Errorf("I9: %s publishes what nobody requested: %v", id, e.Published)
+		if err := checkAsked(e, s.LivePorts[e.Network+" "+e.ContainerID]); err != nil {
+			return err
 		}
 	}
 	return w.g.checkPorts(want)

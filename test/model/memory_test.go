@@ -250,7 +250,7 @@ func (g *memory) tell(w *world) {
 func (w *world) known(d *docker, endpoints []store.Endpoint) (driver.Known, ipam.Known) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	known := driver.Known{Engine: d.name, Networks: map[string]driver.KnownNetwork{}}
+	known := driver.Known{Engine: d.name, Networks: map[string]driver.KnownNetwork{}, Containers: d.there(w)}
 	pools := ipam.Known{Engine: d.name}
 	for _, n := range d.networks {
 		known.Networks[n.id] = driver.KnownNetwork{Name: fmt.Sprint("net", n.slot), Containers: d.containersOn(n)}
@@ -268,7 +268,7 @@ func (d *docker) containersOn(n *dnet) map[string]driver.Container {
 	for _, c := range d.containers {
 		for _, e := range c.eps {
 			if e.net == n {
-				out[e.id] = driver.Container{ID: fmt.Sprint("id", c.slot), Name: fmt.Sprint("c", c.slot)}
+				out[e.id] = driver.Container{ID: d.containerID(c.slot), Name: fmt.Sprint("c", c.slot)}
 			}
 		}
 	}

@@ -17,6 +17,7 @@ func (m *model) torn(before, after store.Records) {
 	addTorn(m.networks, before.Networks, after.Networks, netFactOf)
 	addTorn(m.endpoints, before.Endpoints, after.Endpoints, epFactOf)
 	addTorn(m.pools, before.Pools, after.Pools, poolFactOf)
+	addTorn(m.live, before.LivePorts, after.LivePorts, liveFactOf)
 	for key, a := range after.Addresses {
 		if before.Addresses[key] != a {
 			l := lease{a.Space, a.Subnet, a.IP}
@@ -56,6 +57,12 @@ func (m *model) check(s store.Records) error {
 	err := checkFates("network", m.networks, s.Networks, netFactOf, func(a, b netFact) bool { return a == b })
 	if err == nil {
 		err = checkFates("endpoint", m.endpoints, s.Endpoints, epFactOf, sameEndpoint)
+	}
+	if err == nil {
+		err = m.mayGo(s)
+	}
+	if err == nil {
+		err = checkFates("live ports", m.live, s.LivePorts, liveFactOf, func(a, b string) bool { return a == b })
 	}
 	if err != nil {
 		return err

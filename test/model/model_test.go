@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -16,6 +17,8 @@ type model struct {
 	networks  map[string]*fate[netFact]
 	endpoints map[string]*fate[epFact]
 	pools     map[string]*fate[poolFact]
+	live      map[string]*fate[string] // live ports, by network and container
+	removed   map[string]bool          // containers, by ID
 	leases    map[lease]holding
 	holders   map[lease]string     // whom Docker requested it for
 	askers    map[lease]string     // and how that request told who asks: see request.asker
@@ -92,7 +95,7 @@ func newModel(mu *sync.Mutex) *model {
 	return &model{
 		mu:       mu,
 		networks: map[string]*fate[netFact]{}, endpoints: map[string]*fate[epFact]{},
-		pools: map[string]*fate[poolFact]{}, leases: map[lease]holding{}, weak: map[string][]*epFact{}, gateways: map[lease]bool{}, holders: map[lease]string{}, askers: map[lease]string{},
+		pools: map[string]*fate[poolFact]{}, live: map[string]*fate[string]{}, removed: map[string]bool{}, leases: map[lease]holding{}, weak: map[string][]*epFact{}, gateways: map[lease]bool{}, holders: map[lease]string{}, askers: map[lease]string{},
 		born: map[string]int{},
 	}
 }
@@ -104,6 +107,7 @@ func (m *model) clone() *model {
 	out.leases, out.holders, out.gateways = maps.Clone(m.leases), maps.Clone(m.holders), maps.Clone(m.gateways)
 	out.askers, out.born = maps.Clone(m.askers), maps.Clone(m.born)
 	out.weak = maps.Clone(m.weak)
+	out.live = cloneFates(m.live)
 	return &out
 }
 
@@ -163,6 +167,11 @@ func (m *model) judge(r request, o outcome, docker bool) (why string, err error)
 		settle(m, fateOf(m.networks, r.network), o, nil, true)
 		for _, f := range m.endpoints {
 			if slices.ContainsFunc(f.facts(), func(e *epFact) bool { return e.network == r.network }) {
+				settle(m, f, o, nil, true)
+			}
+		}
+		for key, f := range m.live {
+			if strings.HasPrefix(key, r.network+" ") {
 				settle(m, f, o, nil, true)
 			}
 		}

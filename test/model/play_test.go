@@ -179,6 +179,12 @@ func (w *world) act(l words) {
 		d.run(c, n, ports, host)
 	case "disconnect":
 		d.disconnect(c, n)
+	case "add", "remove":
+		ports, _ := l.options()
+		w.changeLive(l.verb, d, c, n, ports)
+	case "rm":
+		d.stop(c, false)
+		w.removeContainer(d, c)
 	case "stop", "kill":
 		d.stop(c, l.verb == "kill")
 	case "dockerdies":
@@ -358,7 +364,7 @@ func (w *world) finish() error {
 		return err
 	}
 	// Addresses without a pool mean nothing and go along with later commits.
-	if len(r.Networks)+len(r.Endpoints)+len(r.Pools) > 0 {
+	if len(r.Networks)+len(r.Endpoints)+len(r.Pools)+len(r.LivePorts) > 0 {
 		return fmt.Errorf("left behind on record: %+v", r)
 	}
 	left, _ := w.g.lines()

@@ -64,6 +64,10 @@ func mutants() []mutant {
 			"repairs, linkErr := d.opts.Kernel.Reconcile(ctx, links)", "var repairs []link.Repair\n\tlinkErr := d.opts.Kernel.Apply(ctx, links)",
 		},
 		{
+			"live ports not on record", "driver/live.go",
+			"[]store.Change{put(l.after), store.PutEndpoint(e)}", "[]store.Change{store.PutEndpoint(e)}",
+		},
+		{
 			"rule not removed", "driver/publish.go",
 			"\terr = d.unpublish(ctx, n, gone)\n", "\td.opts.Ports.Release(gone.ID)\n",
 		},

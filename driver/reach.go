@@ -1,0 +1,189 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"fairway/nat"
+	"fairway/store"
+)
+
+// A PublishedPort is what an endpoint publishes.
+type PublishedPort struct {
+	Endpoint string // ID
+	store.PortBinding
+}
+
+// Reach is from where a published port can be reached, by what the kernel holds
+// and not by the record. Rules of others aren't looked at.
+type Reach struct {
+	From From
+	Why  string // why not from everywhere
+}
+
+// From is who reaches a port: one of those below or, where the option publish
+// limits all to a list, that list as nat.Clients writes it.
+type From string
+
+// Who reaches a port.
+const (
+	FromAll     From = "all"       // whoever can send to the host
+	FromHost    From = "this host" // only the host itself
+	FromRouted  From = "routing"   // whoever has a route to the container's own address
+	FromNobody  From = "nobody"
+	FromUnknown From = "unknown" // the kernel couldn't be asked
+)
+
+// Reach looks at the kernel once and says from where each published port can be
+// reached.
+func (d *Driver) Reach(ctx context.Context) map[PublishedPort]Reach {
+	out := map[PublishedPort]Reach{}
+	ports, is := d.published()
+	for _, n := range d.sortedNetworks() {
+		var l hostLook
+		looked := false
+		for _, e := range d.endpointsOf(n.ID) {
+			if len(e.Published) == 0 {
+				continue
+			}
+			if !looked {
+				l, looked = d.look(ctx, n), true
+			}
+			attached := d.attached(ctx, n, e)
+			who := n.view.Firewall().Clients
+			if f := n.view.EndpointFirewall(e); f.Clients != nil {
+				who = *f.Clients
+			}
+			for _, p := range e.Published {
+				r := l.reach(p, who)
+				if !attached && r.From != FromUnknown {
+					r = Reach{FromNobody, "its container is gone"}
+				}
+				out[PublishedPort{e.ID, p}] = r
+			}
+		}
+	}
+	if len(ports) == 0 {
+		return out
+	}
+	lacks, err := d.opts.Firewall.Lacking(ctx, ports)
+	if err != nil {
+		for p := range out {
+			out[p] = Reach{FromUnknown, err.Error()}
+		}
+	}
+	for _, l := range lacks {
+		from := map[nat.LackKind]From{nat.Unserved: FromNobody, nat.Unguarded: FromAll, nat.Unsure: FromUnknown}[l.Kind]
+		out[is[nat.PortOf{Endpoint: l.Endpoint, Port: l.Port}]] = Reach{from, l.Why}
+	}
+	return out
+}
+
+// published returns the firewall's part of all endpoints that publish ports,
+// and what each port of it is on record.
+func (d *Driver) published() (ports []nat.Endpoint, is map[nat.PortOf]PublishedPort) {
+	is = map[nat.PortOf]PublishedPort{}
+	for _, n := range d.sortedNetworks() {
+		for _, e := range d.endpointsOf(n.ID) {
+			if len(e.Published) == 0 {
+				continue
+			}
+			f := n.view.EndpointFirewall(e)
+			i := 0
+			for _, p := range e.Published { // in their order, but for those that are proxied
+				if !proxied(p) {
+					is[nat.PortOf{Endpoint: e.ID, Port: f.Ports[i]}] = PublishedPort{e.ID, p}
+					i++
+				}
+			}
+			ports = append(ports, f)
+		}
+	}
+	return ports, is
+}
+
+// proxied reports whether the kernel has no part in p: see nat/proxy.
+func proxied(p store.PortBinding) bool { return p.HostIP.IsValid() && p.HostIP.Is6() != p.IP.Is6() }
+
+// A hostLook is what of the host decides who reaches a network's ports.
+type hostLook struct {
+	err        error
+	why        string // why nobody reaches the bridge; "" if somebody does
+	off4, off6 bool   // forwarding is off
+	addresses  map[netip.Addr]bool
+}
+
+func (d *Driver) look(ctx context.Context, n network) (l hostLook) {
+	var errs [3]error
+	var on4, on6 bool
+	l.addresses, errs[0] = d.opts.Kernel.Addresses(ctx, n.Namespace)
+	on4, errs[1] = d.opts.Kernel.Forwards(false)
+	if n.IPv6 {
+		on6, errs[2] = d.opts.Kernel.Forwards(true)
+	}
+	l.off4, l.off6, l.err = !on4, !on6, errors.Join(errs[:]...)
+	info, err := d.opts.Kernel.Link(ctx, n.Namespace, n.Link)
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		l.why = "bridge " + n.Link + " is missing"
+	case err != nil:
+		l.err = errors.Join(l.err, err)
+	case !info.Up:
+		l.why = "bridge " + n.Link + " is down"
+	}
+	return l
+}
+
+// reach says who of those that may reaches a port, if the rules are there.
+func (l hostLook) reach(p store.PortBinding, who nat.Clients) Reach {
+	off := l.off4 && !proxied(p)
+	if p.IP.Is6() {
+		off = l.off6
+	}
+	switch {
+	case l.err != nil:
+		return Reach{FromUnknown, l.err.Error()}
+	case l.why != "":
+		return Reach{FromNobody, l.why}
+	case !p.HostIP.IsValid() && off:
+		return Reach{FromHost, "IP forwarding is off"}
+	case !p.HostIP.IsValid() && who.All():
+		return Reach{From: FromRouted}
+	case p.HostIP.IsLoopback():
+		return Reach{From: FromHost}
+	case !p.HostIP.IsUnspecified() && !l.addresses[p.HostIP]:
+		return Reach{FromNobody, p.HostIP.String() + " is not an address of the host"}
+	case off:
+		return Reach{FromHost, "IP forwarding is off"}
+	}
+	if who.HostOnly {
+		return Reach{FromHost, "publish=loopback"}
+	}
+	return Reach{From: From(who.String())} // all, or a list
+}
+
+// Traffic returns what goes by each published port now, and whether the host
+// counts bytes and packets.
+func (d *Driver) Traffic(ctx context.Context) (out map[PublishedPort]nat.Traffic, counted bool, err error) {
+	out = map[PublishedPort]nat.Traffic{}
+	ports, is := d.published()
+	all, counted, err := d.opts.Connections.Traffic(ctx, ports)
+	for k, t := range all {
+		out[is[k]] = t
+	}
+	return out, counted, err
+}
+
+// Live returns what is published for operators, not for Docker.
+func (d *Driver) Live() map[PublishedPort]bool {
+	out := map[PublishedPort]bool{}
+	for _, e := range d.Endpoints() {
+		for _, p := range d.liveOf(e) {
+			out[PublishedPort{e.ID, p}] = true
+		}
+	}
+	return out
+}
