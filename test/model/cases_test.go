@@ -53,6 +53,13 @@ func cases() []found {
 			run c2 n0 ip=2`,
 		},
 		{
+			"a network's auxiliary address, whose own record was to follow with a later commit, was free after a restart",
+			`network n0 plain
+			network n1 mtu
+			run c0 n0 !die *
+			run c0 n1 ip=5`,
+		},
+		{
 			"a Join whose kernel work failed was on record",
 			`network n0 plain
 			run c0 n0
