@@ -27,6 +27,7 @@ type world struct {
 	links     map[string]bool // names in the host's namespace
 	sandboxes map[string]bool // paths of those that live
 	forgotten []nat.Endpoint
+	repairs   []nat.Repair // that the firewall makes
 	severed   []nat.Endpoint
 	lacks     []nat.Lack // what the firewall says that it hasn't
 	lackErr   error
@@ -156,7 +157,7 @@ type firewall struct{ w *world }
 func (firewall) Apply(context.Context, nat.State) error                     { return nil }
 func (firewall) Remove(context.Context, nat.State) error                    { return nil }
 func (firewall) Reconcile(context.Context, nat.State) ([]nat.Repair, error) { return nil, nil }
-func (firewall) Repair(context.Context) ([]nat.Repair, error)               { return nil, nil }
+func (f firewall) Repair(context.Context) ([]nat.Repair, error)             { return f.w.repairs, nil }
 func (f firewall) Lacking(context.Context, []nat.Endpoint) ([]nat.Lack, error) {
 	return f.w.lacks, f.w.lackErr
 }

@@ -50,7 +50,7 @@ func (d *Driver) Reconcile(ctx context.Context) (repaired int, err error) {
 	}
 	d.retakePorts(ctx)
 	rules, firewallErr := d.opts.Firewall.Reconcile(ctx, firewall)
-	d.logRules(rules)
+	d.repairedRules(rules)
 	if firewallErr == nil {
 		d.mu.Lock()
 		d.told = true
@@ -59,9 +59,24 @@ func (d *Driver) Reconcile(ctx context.Context) (repaired int, err error) {
 	return len(repairs) + len(rules), errors.Join(linkErr, firewallErr)
 }
 
-func (d *Driver) logRules(repairs []nat.Repair) {
+// repairedRules logs what was repaired. Datagrams that came to published ports
+// while their rules were gone began connections that aren't translated, and go
+// on so as long as the client sends: those are forgotten.
+func (d *Driver) repairedRules(repairs []nat.Repair) {
 	for _, r := range repairs {
 		d.log.WithField("object", "firewall").Warn("repaired: " + r.What)
+	}
+	if len(repairs) == 0 {
+		return
+	}
+	all := nat.Endpoint{ID: "of all networks"}
+	for _, e := range d.Endpoints() {
+		if n, ok := d.network(e.Network); ok {
+			all.Ports = append(all.Ports, portsOnly(n, e).Ports...)
+		}
+	}
+	if len(all.Ports) > 0 {
+		d.forgetConnections(all)
 	}
 }
 

@@ -28,6 +28,6 @@ func (d *Driver) RepairFirewall(ctx context.Context) (repaired int, err error) {
 		return 0, nil // it doesn't know of what is there from before a restart
 	}
 	rules, err := d.opts.Firewall.Repair(ctx)
-	d.logRules(rules)
+	d.repairedRules(rules)
 	return len(rules), err
 }
