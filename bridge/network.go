@@ -37,9 +37,11 @@ func (n Network) SkipGateway() (v4, v6 bool) {
 }
 
 // Links returns what the kernel must hold for the network itself: the bridge,
-// the gateways' addresses on it, and leave for 127.0.0.1 to be translated to
-// containers (route_localnet, Documentation/networking/ip-sysctl.rst), which
-// on an adopted bridge ends with the network as it was before.
+// the gateways' addresses on it, leave for 127.0.0.1 to be translated to
+// containers (route_localnet, Documentation/networking/ip-sysctl.rst), and
+// rp_filter's look at the way back with the packet's mark (src_valid_mark): the
+// subnet is unroutable without (package nat/unroutable). On an adopted bridge
+// both settings end with the network as they were before.
 func (n Network) Links() link.Set {
 	mac, _ := net.ParseMAC(n.MAC)
 	set := link.Set{link.Bridge{
@@ -53,10 +55,12 @@ func (n Network) Links() link.Set {
 		}
 	}
 	if n.IPv4 && !n.Internal {
-		path := "net/ipv4/conf/" + n.Link + "/route_localnet"
-		set = append(set, link.Sysctl{
-			Namespace: n.Namespace, Path: path, Value: "1", Reset: cmp.Or(n.AdoptedSysctls[path], "0"),
-		})
+		for _, name := range []string{"src_valid_mark", "route_localnet"} {
+			path := "net/ipv4/conf/" + n.Link + "/" + name
+			set = append(set, link.Sysctl{
+				Namespace: n.Namespace, Path: path, Value: "1", Reset: cmp.Or(n.AdoptedSysctls[path], "0"),
+			})
+		}
 	}
 	return set
 }

@@ -44,7 +44,7 @@ func TestLinks(t *testing.T) {
 			t.Errorf("%+v: want it to be reset to %s", set[len(set)-1], want)
 		}
 	}
-	const localnet = "; sysctl net/ipv4/conf/fwb1/route_localnet=1"
+	const localnet = "; sysctl net/ipv4/conf/fwb1/src_valid_mark=1; sysctl net/ipv4/conf/fwb1/route_localnet=1"
 	for name, c := range map[string]struct {
 		n    store.Network
 		want string
@@ -55,8 +55,8 @@ func TestLinks(t *testing.T) {
 		"isolated":               {internal(v4(with(label+"bridge.gateway_mode_ipv4", "isolated"))), "bridge fwb1"},
 		"inhibited":              {v4(with(label+"bridge.inhibit_ipv4", "true")), "bridge fwb1" + localnet},
 		"inhibited is IPv4 only": {dual(v4(with(label+"bridge.inhibit_ipv4", "true"))), "bridge fwb1; address fd00:20::1/64 on fwb1" + localnet},
-		"host's bridge":          {adopted, "bridge br0; address 172.20.0.1/24 on br0; sysctl net/ipv4/conf/br0/route_localnet=1"},
-		"its address stays":      {owned, "bridge br0; sysctl net/ipv4/conf/br0/route_localnet=1"},
+		"host's bridge":          {adopted, "bridge br0; address 172.20.0.1/24 on br0; sysctl net/ipv4/conf/br0/src_valid_mark=1; sysctl net/ipv4/conf/br0/route_localnet=1"},
+		"its address stays":      {owned, "bridge br0; sysctl net/ipv4/conf/br0/src_valid_mark=1; sysctl net/ipv4/conf/br0/route_localnet=1"},
 	} {
 		if got := text(view(t, c.n).Links()); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
@@ -228,10 +228,13 @@ func (h host) Link(_ context.Context, _, name string) (link.Info, error) {
 }
 
 func (h host) Sysctl(_ context.Context, _, path string) (string, error) {
-	if path != "net/ipv4/conf/br0/route_localnet" {
-		return "", unix.ENOENT
+	switch path {
+	case "net/ipv4/conf/br0/route_localnet":
+		return "1", nil
+	case "net/ipv4/conf/br0/src_valid_mark":
+		return "0", nil
 	}
-	return "1", nil
+	return "", unix.ENOENT
 }
 
 func (h host) UplinkMTU(context.Context) (int, error) { return 1450, nil }
@@ -247,8 +250,8 @@ func TestSettle(t *testing.T) {
 	if err := Settle(t.Context(), h, &n); err != nil || n.MTU != 1400 || n.MAC != "" || n.Link != "br0" || !n.Adopted || len(n.AdoptedAddresses) != 1 {
 		t.Errorf("%+v, %v: want the host's bridge with its address", n, err)
 	}
-	if got := n.AdoptedSysctls["net/ipv4/conf/br0/route_localnet"]; got != "1" || len(n.AdoptedSysctls) != 1 {
-		t.Errorf("%v: want its route_localnet as it was", n.AdoptedSysctls)
+	if got := n.AdoptedSysctls["net/ipv4/conf/br0/route_localnet"]; got != "1" || len(n.AdoptedSysctls) != 2 {
+		t.Errorf("%v: want its route_localnet and src_valid_mark as they were", n.AdoptedSysctls)
 	}
 	n = v4(with(label+"bridge.name", "br7"))
 	if err := Settle(t.Context(), h, &n); err != nil || n.Link != "br7" || n.Adopted {

@@ -51,7 +51,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		return p, err
 	}
 	open.add(kernel.Close)
-	firewall, err := newFirewall(ctx, c.Firewall, records.Instance(), log, step)
+	firewall, err := newFirewall(ctx, c, records.Instance(), log, step)
 	if err != nil {
 		return p, err
 	}

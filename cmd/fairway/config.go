@@ -11,6 +11,9 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
+
+	"fairway/nat"
+	"fairway/nat/unroutable"
 )
 
 // defaultAdminSocket is where the daemon listens for operators, and where
@@ -24,6 +27,8 @@ type config struct {
 	AdminSocket  string // the operators' API
 	StateDir     string
 	Firewall     string // "auto", "nftables" or "iptables"
+	MarkMask     uint32 // the bits of packets' marks that are ours
+	RulePriority int    // of the first of our three policy-routing rules, and their table
 	IPForward    bool   // turn forwarding on where it is off
 	DockerSocket string // "" leaves Docker's API alone
 	LogLevel     string // a level of logrus
@@ -42,6 +47,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	*c = config{
 		Socket: "/run/docker/plugins/fairway.sock", AdminSocket: defaultAdminSocket,
 		StateDir: "/var/lib/fairway", Firewall: "auto", IPForward: true,
+		MarkMask: nat.DefaultMark, RulePriority: unroutable.DefaultPriority,
 		DockerSocket: "/var/run/docker.sock", LogLevel: "info", LogFormat: "text",
 	}
 	fs.SortFlags = false
@@ -50,6 +56,9 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.Var(&pathValue{p: &c.StateDir}, "state-dir", "`directory` of the durable records")
 	fs.Var(&choice{p: &c.Firewall, allowed: []string{"auto", "nftables", "iptables"}}, "firewall",
 		"who filters and translates: auto (nftables where the kernel has it), nftables or iptables")
+	fs.Var(&maskValue{&c.MarkMask}, "mark-mask", "`bits` of packets' marks that let them be routed to containers; nobody else may use them")
+	fs.Var(&priorityValue{&c.RulePriority}, "rule-priority",
+		"priority `N` of the first of three policy-routing rules that keep all others from it, and their table's number")
 	fs.Var(&boolValue{&c.IPForward}, "ip-forward", "turn IP forwarding on where it is off")
 	fs.Lookup("ip-forward").NoOptDefVal = "true"
 	fs.Var(&pathValue{p: &c.DockerSocket, most: maxSocketPath, empty: true}, "docker-socket",
@@ -84,8 +93,10 @@ type (
 		p       *string
 		allowed []string
 	}
-	boolValue  struct{ p *bool }
-	poolsValue struct {
+	boolValue     struct{ p *bool }
+	maskValue     struct{ p *uint32 }
+	priorityValue struct{ p *int }
+	poolsValue    struct {
 		p   *[]addressPool
 		set bool // the default is gone
 	}
@@ -137,6 +148,32 @@ func (v *boolValue) Set(s string) error {
 func (v *boolValue) String() string   { return strconv.FormatBool(*v.p) }
 func (v *boolValue) Type() string     { return "bool" }
 func (v *boolValue) IsBoolFlag() bool { return true }
+
+func (v *maskValue) Set(s string) error {
+	m, err := strconv.ParseUint(s, 0, 32)
+	if err != nil || m == 0 {
+		return errors.New("want a number of 32 bits, e.g. 0x10000000")
+	}
+	*v.p = uint32(m)
+	return nil
+}
+
+func (v *maskValue) String() string { return fmt.Sprintf("%#x", *v.p) }
+func (v *maskValue) Type() string   { return "mask" }
+
+// Set leaves out what is or may be another table's number (rt_tables: 253 to
+// 255), and what is not before the table main is looked up.
+func (v *priorityValue) Set(s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 256 || n > 32763 {
+		return errors.New("want a number from 256 to 32763")
+	}
+	*v.p = n
+	return nil
+}
+
+func (v *priorityValue) String() string { return strconv.Itoa(*v.p) }
+func (v *priorityValue) Type() string   { return "number" }
 
 // Set adds one pool; several may be separated by blanks.
 func (v *poolsValue) Set(s string) error {

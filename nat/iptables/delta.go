@@ -74,11 +74,11 @@ func (f *Firewall) remember(s nat.State) {
 // endpointChange returns the input for iptables-restore that takes the rules
 // of the endpoints in before to what after says of them, in one family; "" if
 // they are the same.
-func endpointChange(before, after delta, v6 bool, instance string) string {
+func endpointChange(before, after delta, v6 bool, instance string, mark uint32) string {
 	p := &plan{tables: map[string]*script{}}
 	for _, id := range slices.Sorted(maps.Keys(before.endpoints)) {
-		was := endpointRulesOf(before.endpoints[id], v6, instance)
-		is := endpointRulesOf(after.endpoints[id], v6, instance)
+		was := endpointRulesOf(before.endpoints[id], v6, instance, mark)
+		is := endpointRulesOf(after.endpoints[id], v6, instance, mark)
 		for _, r := range was {
 			if !slices.Contains(is, r) {
 				p.table(r.table).make = append(p.table(r.table).make, "-D "+r.name+" "+r.text)

@@ -24,6 +24,7 @@ func newFake() *fake {
 	for _, family := range []string{"ip", "ip6"} {
 		f.tables[family] = saved{
 			"raw":    {"PREROUTING": nil, "OUTPUT": nil},
+			"mangle": {"PREROUTING": nil, "OUTPUT": nil},
 			"nat":    {"PREROUTING": nil, "INPUT": nil, "OUTPUT": nil, "POSTROUTING": nil},
 			"filter": {"INPUT": nil, "FORWARD": nil, "OUTPUT": nil},
 		}

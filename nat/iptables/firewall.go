@@ -20,6 +20,7 @@ type Options struct {
 	Instance string             // of the store: marks the rules that are ours
 	Log      logrus.FieldLogger // nil: silent
 	Step     func(string)       // told of every change before it is made; may be nil
+	Mark     uint32             // the bits that let packets be routed to our subnets; 0: nat.DefaultMark
 }
 
 // A Firewall holds what it was last told in the kernel's iptables. Its methods
@@ -57,6 +58,9 @@ func New(_ context.Context, opts Options) (*Firewall, error) {
 	}
 	if opts.Step == nil {
 		opts.Step = func(string) {}
+	}
+	if opts.Mark == 0 {
+		opts.Mark = nat.DefaultMark
 	}
 	look := func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts.Instance, ours) }
 	return newFirewall(opts, programs{}, look, lacks6()), nil
@@ -212,7 +216,7 @@ func (f *Firewall) check6(s nat.State) error {
 // moveEndpoints changes the rules of the endpoints that differ.
 func (f *Firewall) moveEndpoints(ctx context.Context, before, after delta) error {
 	for _, v6 := range f.families() {
-		if err := f.restore(ctx, v6, endpointChange(before, after, v6, f.opts.Instance)); err != nil {
+		if err := f.restore(ctx, v6, endpointChange(before, after, v6, f.opts.Instance, f.opts.Mark)); err != nil {
 			return err
 		}
 	}

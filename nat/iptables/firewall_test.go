@@ -301,7 +301,7 @@ func TestReconcileAnything(t *testing.T) {
 
 // tamper does one thing that somebody else might.
 func tamper(t *rapid.T, s saved) {
-	table := rapid.SampledFrom([]string{"raw", "nat", "filter"}).Draw(t, "table")
+	table := rapid.SampledFrom([]string{"raw", "mangle", "nat", "filter"}).Draw(t, "table")
 	name := rapid.SampledFrom(slices.Sorted(maps.Keys(s[table]))).Draw(t, "chain")
 	rules := s[table][name]
 	switch rapid.SampledFrom([]string{"add", "delete", "flush", "swap", "double"}).Draw(t, "tamper") {

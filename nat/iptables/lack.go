@@ -29,7 +29,7 @@ func (f *Firewall) Lacking(ctx context.Context, endpoints []nat.Endpoint) ([]nat
 				if p.Target.Is6() != v6 {
 					continue
 				}
-				kind, why := rules.lacks(e, p, v6, f.opts.Instance)
+				kind, why := rules.lacks(e, p, v6, f.opts.Instance, f.opts.Mark)
 				if why == "" && open != "" && (e.Clients != nil || !f.networks[e.Network].Clients.All()) {
 					kind, why = nat.Unsure, open
 				}
@@ -81,7 +81,7 @@ func (f *Firewall) unguarded(have present, v6 bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, c := range render(f.state(), v6, f.opts.Instance, a).chains {
+	for _, c := range render(f.state(), v6, f.opts.Instance, f.opts.Mark, a).chains {
 		if !strings.HasPrefix(c.name, chainWho) {
 			continue
 		}
@@ -99,10 +99,10 @@ func (f *Firewall) unguarded(have present, v6 bool) (string, error) {
 }
 
 // lacks says what is missing for a port; "" if nothing.
-func (p present) lacks(e nat.Endpoint, port nat.Port, v6 bool, instance string) (nat.LackKind, string) {
+func (p present) lacks(e nat.Endpoint, port nat.Port, v6 bool, instance string, mark uint32) (nat.LackKind, string) {
 	one := e
 	one.Ports = []nat.Port{port}
-	for _, r := range endpointRulesOf(&one, v6, instance) {
+	for _, r := range endpointRulesOf(&one, v6, instance, mark) {
 		kind := nat.Unserved
 		if r.name == chainWho {
 			kind = nat.Unguarded

@@ -35,7 +35,7 @@ func (p *plan) note(table, format string, args ...any) {
 // Each table changes at once, one after the other: what closes comes first.
 func (p *plan) text() string {
 	var b strings.Builder
-	for _, table := range []string{"filter", "raw", "nat"} {
+	for _, table := range []string{"filter", "raw", "mangle", "nat"} {
 		s := p.tables[table]
 		if s == nil {
 			continue

@@ -13,6 +13,7 @@ import (
 // The chains. Those that end in a dash are there once per bridge.
 const (
 	chainRaw     = "FAIRWAY-RAW"
+	chainMark    = "FAIRWAY-MARK"
 	chainDNAT    = "FAIRWAY-DNAT"
 	chainSNAT    = "FAIRWAY-SNAT"
 	chainForward = "FAIRWAY-FORWARD"
@@ -35,6 +36,7 @@ const pass = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT"
 type renderer struct {
 	v6       bool
 	instance string
+	mark     uint32
 	around   nat.Around
 	links    []bridge
 	policies map[string]nat.Clients
@@ -57,9 +59,9 @@ type network struct {
 }
 
 // render returns what the kernel must hold in one family for state.
-func render(state nat.State, v6 bool, instance string, a nat.Around) ruleset {
-	r := renderer{v6: v6, instance: instance, around: a, links: bridges(state, v6, a), policies: state.Policies()}
-	endpoints := endpointRules(state, v6, instance)
+func render(state nat.State, v6 bool, instance string, mark uint32, a nat.Around) ruleset {
+	r := renderer{v6: v6, instance: instance, mark: mark, around: a, links: bridges(state, v6, a), policies: state.Policies()}
+	endpoints := endpointRules(state, v6, instance, mark)
 	if len(r.links) == 0 && len(endpoints) == 0 {
 		return ruleset{}
 	}
@@ -73,6 +75,7 @@ func render(state nat.State, v6 bool, instance string, a nat.Around) ruleset {
 	if !v6 {
 		add("raw", chainRaw, r.raw()...)
 	}
+	add("mangle", chainMark, r.marks(state)...)
 	add("nat", chainDNAT)
 	add("nat", chainSNAT, r.snat()...)
 	for _, b := range r.links {
@@ -198,6 +201,7 @@ func (r renderer) hooks() []hook {
 		prerouting, output = "-m addrtype --dst-type LOCAL ! -s fe80::/10", "-m addrtype --dst-type LOCAL ! -d ::1"
 	}
 	hooks := []hook{
+		{"mangle", "PREROUTING", c + "-j " + chainMark, anywhere, false},
 		{"nat", "PREROUTING", c + prerouting + " -j " + chainDNAT, anywhere, false},
 		{"nat", "OUTPUT", c + output + " -j " + chainDNAT, anywhere, false},
 		{"nat", "POSTROUTING", c + "-j " + chainSNAT, anywhere, false},
@@ -257,10 +261,10 @@ func (r renderer) raw() (rules []rule) {
 
 // endpointRules returns the rules of all endpoints by chain. They all have
 // rank 0 or 1, so that one is added or removed by itself.
-func endpointRules(state nat.State, v6 bool, instance string) map[chainKey][]rule {
+func endpointRules(state nat.State, v6 bool, instance string, mark uint32) map[chainKey][]rule {
 	out := map[chainKey][]rule{}
 	for _, e := range state.Endpoints {
-		for _, cr := range endpointRulesOf(&e, v6, instance) {
+		for _, cr := range endpointRulesOf(&e, v6, instance, mark) {
 			out[cr.chainKey] = append(out[cr.chainKey], cr.rule)
 		}
 	}
@@ -278,7 +282,7 @@ type chainRule struct {
 }
 
 // endpointRulesOf returns the rules of one endpoint in a family; none for nil.
-func endpointRulesOf(e *nat.Endpoint, v6 bool, instance string) (out []chainRule) {
+func endpointRulesOf(e *nat.Endpoint, v6 bool, instance string, mark uint32) (out []chainRule) {
 	if e == nil {
 		return nil
 	}
@@ -300,6 +304,7 @@ func endpointRulesOf(e *nat.Endpoint, v6 bool, instance string) (out []chainRule
 		}
 		proto := nat.ProtoName(p.Proto)
 		if p.HostPort == 0 || e.Direct {
+			add("mangle", chainMark, 0, "-d %s -p %s -m %s --dport %d %s", p.Target, proto, proto, p.TargetPort, setMark(mark))
 			add("filter", chainPub+e.Link, 0, "-d %s -p %s -m %s --dport %d -j RETURN", p.Target, proto, proto, p.TargetPort)
 		}
 		if p.HostPort == 0 { // a routed family

@@ -101,7 +101,7 @@ func TestGolden(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var got strings.Builder
 			for _, v6 := range []bool{false, true} {
-				p := compare(saved{}, render(c.state, v6, "1a2b3c", c.around), "1a2b3c")
+				p := compare(saved{}, render(c.state, v6, "1a2b3c", nat.DefaultMark, c.around), "1a2b3c")
 				got.WriteString("# " + program(v6, "restore") + " --noflush\n" + p.text())
 			}
 			path := filepath.Join("testdata", c.name+".rules")
@@ -126,8 +126,8 @@ func TestRenderIsStable(t *testing.T) {
 	a, b := testNetwork("aaaaaaaaaaaaaaaa", "fwa"), testNetwork("bbbbbbbbbbbbbbbb", "fwb")
 	e, f := testEndpoint(allPorts()...), testEndpoint(testPort(6, "", 9090, "172.30.1.3:80"))
 	f.ID = "f1f1f1f1f1f1f1f1"
-	one := render(nat.State{Networks: []nat.Network{a, b}, Endpoints: []nat.Endpoint{e, f}}, false, "1a2b3c", nat.Around{})
-	other := render(nat.State{Networks: []nat.Network{b, a}, Endpoints: []nat.Endpoint{f, e}}, false, "1a2b3c", nat.Around{})
+	one := render(nat.State{Networks: []nat.Network{a, b}, Endpoints: []nat.Endpoint{e, f}}, false, "1a2b3c", nat.DefaultMark, nat.Around{})
+	other := render(nat.State{Networks: []nat.Network{b, a}, Endpoints: []nat.Endpoint{f, e}}, false, "1a2b3c", nat.DefaultMark, nat.Around{})
 	text := func(r ruleset) string { return compare(saved{}, r, "1a2b3c").text() }
 	if d := cmp.Diff(text(one), text(other)); d != "" {
 		t.Error(d)

@@ -325,6 +325,12 @@ func (f *fill) leaving(n network) {
 
 // shared adds what is of no endpoint alone, and returns the chains for it.
 func (f *fill) shared(s nat.State, a nat.Around) (own []chain) {
+	for _, p := range s.Unroutable(a) {
+		f.prefix(setClosed+suffix(p.Addr().Is6()), p, value{})
+	}
+	for _, p := range s.Pinged(a) {
+		f.prefix(setPinged+suffix(p.Addr().Is6()), p, value{})
+	}
 	return append(f.networks(s.Networks, a), f.clients(s)...)
 }
 

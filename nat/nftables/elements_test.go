@@ -86,8 +86,8 @@ func TestRulesAreConstant(t *testing.T) {
 	if len(own) != 0 {
 		t.Errorf("100 networks made chains of their own: %v", own)
 	}
-	// Docker's two bridges; per network bridges, home, within, into, from, to, leaving (2) and a port.
-	if want := 2 + 100*9; len(f.elements) != want {
+	// Docker's two bridges; per network bridges, home, within, into, from, to, leaving (2), unroutable (2) and a port.
+	if want := 2 + 100*11; len(f.elements) != want {
 		t.Errorf("%d elements, want %d", len(f.elements), want)
 	}
 	if _, own = render(s, nat.Around{Uplinks: map[string]bool{"fw7": true}}); len(own) != 4 {
@@ -174,7 +174,7 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 	names := map[string]bool{}
-	for _, c := range chains() {
+	for _, c := range chains(nat.DefaultMark) {
 		names[c.name] = true
 	}
 	for v := range maps.Values(f.elements) {

@@ -21,6 +21,7 @@ type Options struct {
 	Instance string             // of the store: marks the rules that are ours
 	Log      logrus.FieldLogger // nil: silent
 	Step     func(string)       // told of every change before it is made; may be nil
+	Mark     uint32             // the bits that let packets be routed to our subnets; 0: nat.DefaultMark
 }
 
 // A Firewall holds what it was last told in the kernel's table inet fairway.
@@ -63,6 +64,9 @@ func New(ctx context.Context, opts Options) (*Firewall, error) {
 	}
 	if opts.Step == nil {
 		opts.Step = func(string) {}
+	}
+	if opts.Mark == 0 {
+		opts.Mark = nat.DefaultMark
 	}
 	f := &Firewall{
 		opts: opts, table: inetTable(), busy: make(chan struct{}, 1),
@@ -336,7 +340,7 @@ func (f *Firewall) compare(all *fill, own []chain, empty bool) ([]nat.Repair, er
 	if err != nil {
 		return nil, fmt.Errorf("nftables: read table inet %s: %w", tableName, err)
 	}
-	every := slices.Concat(own, chains())
+	every := slices.Concat(own, chains(f.opts.Mark))
 	want := wanted(every, all, f.opts.Instance)
 	switch {
 	case empty && !there:

@@ -127,6 +127,23 @@ func link2() match {
 	return match{load(expr.MetaKeyNFPROTO, reg0), load(expr.MetaKeyIIFNAME, reg1), load(expr.MetaKeyOIFNAME, reg5)}
 }
 
+// homeward adds the bridge that the destination is on to link1: fib daddr oifname.
+func homeward() match {
+	return match{&expr.Fib{Register: reg5, FlagDADDR: true, ResultOIFNAME: true}}
+}
+
+// setMark is: meta mark set meta mark or MARK.
+func setMark(mark uint32) match {
+	return match{
+		load(expr.MetaKeyMARK, reg0),
+		&expr.Bitwise{
+			SourceRegister: reg0, DestRegister: reg0, Len: 4,
+			Mask: binaryutil.NativeEndian.PutUint32(^mark), Xor: binaryutil.NativeEndian.PutUint32(mark),
+		},
+		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: reg0},
+	}
+}
+
 // target loads: ip daddr . meta l4proto . th dport.
 func target(v6 bool) match {
 	after, last := uint32(reg1), uint32(reg2)

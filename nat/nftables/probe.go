@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"fairway/nat"
 )
 
 // Probe reports why the kernel can't hold our table, nil if it can: it makes
@@ -26,7 +28,7 @@ func Probe() error {
 		return err
 	}
 	probe := &nftables.Table{Name: tableName + "-probe", Family: nftables.TableFamilyINet}
-	err = sendTable(conn, probe, chains(), nil, "probe")
+	err = sendTable(conn, probe, chains(nat.DefaultMark), nil, "probe")
 	if err == nil {
 		conn.DelTable(probe)
 		err = conn.Flush()

@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"github.com/google/nftables"
@@ -32,6 +33,8 @@ const (
 	mapBound      = "bound"
 	mapRanges     = "ranges" // and these in _tcp and so on
 	setDirect     = "direct"
+	setClosed     = "unroutable"
+	setPinged     = "pinged"
 
 	chainRaw         = "raw-prerouting"
 	chainPrerouting  = "nat-prerouting"
@@ -50,6 +53,8 @@ const (
 	chainToOpen      = "to-unprotected"
 	chainTrusted     = "to-trusted"
 	chainDirect      = "to-published"
+	chainMark        = "mark-prerouting"
+	chainReachable   = "reachable"
 	chainClients     = "clients" // and for each list of clients one that ends in its key
 
 	mapEndpointClients = "endpoint-clients"
@@ -132,6 +137,8 @@ func sets() (out []*nftables.Set) {
 			add(rangesOf(v6, p), "ranges published on all addresses under their own numbers", nftables.TypeInetService, addr, true)
 		}
 		add(setDirect+s, "what may be reached by routing", bound, none, false)
+		add(setClosed+s, "subnets that only marked packets are routed to", addr, none, true)
+		add(setPinged+s, "those of them that take ICMP of others", addr, none, true)
 		add(mapEndpointClients+s, "who may reach a container's published ports", addr, verdict, false)
 		add(mapNetworkClients+s, "who may reach a network's published ports", addr, verdict, true)
 		if !v6 {
@@ -144,8 +151,9 @@ func sets() (out []*nftables.Set) {
 func rangesOf(v6 bool, p byte) string { return mapRanges + suffix(v6) + "_" + nat.ProtoName(p) }
 
 // chains returns the chains that don't depend on any network, in an order in
-// which each comes before those that go to it.
-func chains() []chain {
+// which each comes before those that go to it. Mark is what lets packets be
+// routed to unroutable subnets.
+func chains(mark uint32) []chain {
 	loopback, linkLocal := netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("fe80::/10")
 	iif, oif := expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME
 	tracked, dnat := bits(expr.CtKeySTATE, stateEstablished|stateRelated), bits(expr.CtKeySTATUS, statusDNAT)
@@ -196,6 +204,15 @@ func chains() []chain {
 			}, masquerade()),
 		}},
 	}
+	marked := slices.Concat(setMark(mark), accept())
+	out = append(out, chain{name: chainReachable, rules: []rule{
+		mk(replies, tracked, marked), mk(published, dnat, marked),
+		mk("back into the bridge that it comes from", link1(iif), homeward(), match{in(setHome)}, marked),
+		mk("", family(false), target(false), match{in(setDirect + "4")}, marked),
+		mk("", family(true), target(true), match{in(setDirect + "6")}, marked),
+		mk("", family(false), l4(unix.IPPROTO_ICMP), match{address(false, false, reg0), in(setPinged + "4")}, marked),
+		mk("", family(true), l4(unix.IPPROTO_ICMPV6), match{address(true, false, reg0), in(setPinged + "6")}, marked),
+	}})
 	stays := []rule{
 		mk("doesn't leave", link2(), match{in(setHome)}, leave()),
 		mk("the host's own, or bridged", linkIs(iif, ""), link1(oif), match{in(setBridges)}, leave()),
@@ -231,6 +248,11 @@ func chains() []chain {
 	base(chainOutput, nftables.ChainTypeNAT, nftables.ChainHookOutput, -99,
 		mk("of the host itself", family(false), local(), jump(chainPublish+"4")),
 		mk("of the host itself; ::1 can't leave it", family(true), local(), inside(netip.MustParsePrefix("::1/128"), false, true), jump(chainPublish+"6")))
+	base(chainMark, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -98, // behind the translation
+		mk("", family(false), match{address(false, false, reg0), in(setClosed + "4")}, goTo(chainReachable)),
+		mk("", family(true), match{address(true, false, reg0), in(setClosed + "6")}, goTo(chainReachable)),
+		mk("from a container: the way back to it is looked up (rp_filter)", family(false),
+			match{address(false, true, reg0), in(setClosed + "4")}, link1(iif), match{in(setBridges)}, marked))
 	base(chainForward, nftables.ChainTypeFilter, nftables.ChainHookForward, -10,
 		mk("within a bridge", link2(), match{vmap(mapWithin)}),
 		mk("out of a bridge", link1(iif), match{vmap(mapFrom)}),

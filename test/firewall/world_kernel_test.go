@@ -60,6 +60,7 @@ func (w *world) bridge(t *testing.T, name string, addrs ...string) {
 	w.host.run(t, "ip", "link", "add", name, "type", "bridge", "forward_delay", "0")
 	w.address(t, name, addrs...)
 	w.host.sysctl(t, "net/ipv4/conf/"+name+"/route_localnet", "1")
+	w.host.sysctl(t, "net/ipv4/conf/"+name+"/src_valid_mark", "1")
 }
 
 func (w *world) address(t *testing.T, link string, addrs ...string) {

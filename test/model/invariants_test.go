@@ -155,8 +155,10 @@ func (w *world) render(set link.Set) (out []string) {
 	for _, o := range set {
 		switch o := o.(type) {
 		case link.Bridge:
-			if path := localnet(o.Name); sysctls[path] == "" && !o.Adopted {
-				sysctls[path] = "0"
+			for _, path := range []string{localnet(o.Name), validMark(o.Name)} {
+				if sysctls[path] == "" && !o.Adopted {
+					sysctls[path] = "0"
+				}
 			}
 			if o.Adopted {
 				continue // checkForeign looks at it
@@ -175,7 +177,7 @@ func (w *world) render(set link.Set) (out []string) {
 		}
 	}
 	for path, v := range sysctls {
-		if line := "sysctl " + path + "=" + v; line != asItWas(crowdedBridge) {
+		if line := "sysctl " + path + "=" + v; !asItWas(line, crowdedBridge) {
 			out = append(out, line)
 		}
 	}
@@ -297,12 +299,17 @@ func (w *world) checkPorts(s store.Records) error {
 	return w.g.checkPorts(want)
 }
 
-// asItWas is the line of a bridge of others' leave to route 127.0.0.0/8, as long
-// as nobody changes it. The crowded one has it already, and must keep it
-// whatever comes and goes there.
-func asItWas(bridge string) string {
-	return "sysctl " + localnet(bridge) + "=" + map[string]string{foreignBridge: "0", crowdedBridge: "1"}[bridge]
+// asItWas reports whether a line is of a setting of a bridge of others' that
+// nobody changed. The crowded one had leave to route 127.0.0.0/8 already, and
+// must keep it whatever comes and goes there.
+func asItWas(line, bridge string) bool {
+	return line == "sysctl "+validMark(bridge)+"=0" ||
+		line == "sysctl "+localnet(bridge)+"="+map[string]string{foreignBridge: "0", crowdedBridge: "1"}[bridge]
 }
 
 // localnet is the path of a link's leave to route 127.0.0.0/8.
 func localnet(name string) string { return "net/ipv4/conf/" + name + "/route_localnet" }
+
+// validMark is the path of a link's leave to look up the way back of what came
+// by it with its mark.
+func validMark(name string) string { return "net/ipv4/conf/" + name + "/src_valid_mark" }

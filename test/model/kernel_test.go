@@ -65,7 +65,8 @@ func (k *kernel) add(l *klink) error {
 	}
 	k.links[l.place] = l
 	if l.kind == "bridge" {
-		k.sysctls["net/ipv4/conf/"+l.name+"/route_localnet"] = "0"
+		k.sysctls[localnet(l.name)] = "0"
+		k.sysctls[validMark(l.name)] = "0"
 	}
 	return nil
 }

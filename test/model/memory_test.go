@@ -179,7 +179,7 @@ func sortOut(line string, ours, others []string) (o, t []string) {
 	switch {
 	case !onOthers(line):
 		return ours, append(others, line)
-	case line == asItWas(foreignBridge), line == asItWas(crowdedBridge):
+	case asItWas(line, foreignBridge), asItWas(line, crowdedBridge):
 		return ours, others
 	}
 	return append(ours, line), others

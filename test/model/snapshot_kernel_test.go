@@ -167,11 +167,13 @@ func (g *real) readTables(k *kernel, names map[int]string) error {
 	}
 	for _, l := range k.sorted() {
 		if l.ns == "" && l.kind == "bridge" {
-			v, err := g.sysctl(localnet(l.name))
-			if err != nil {
-				return err
+			for _, path := range []string{localnet(l.name), validMark(l.name)} {
+				v, err := g.sysctl(path)
+				if err != nil {
+					return err
+				}
+				k.sysctls[path] = v
 			}
-			k.sysctls[localnet(l.name)] = v
 		}
 	}
 	return nil

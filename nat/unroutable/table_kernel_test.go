@@ -1,0 +1,145 @@
+//go:build kernel
+
+package unroutable
+
+import (
+	"net/netip"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/sirupsen/logrus/hooks/test"
+	"github.com/vishvananda/netns"
+
+	"fairway/nat"
+)
+
+// host moves the test to a network namespace of its own, for good.
+func host(t testing.TB) {
+	t.Helper()
+	runtime.LockOSThread() // never unlocked: the thread ends with the test
+	h, err := netns.New()
+	if err != nil {
+		t.Fatalf("network namespace: %v (the kernel tests need root)", err)
+	}
+	t.Cleanup(func() { h.Close() })
+	run(t, "ip link set lo up")
+}
+
+func run(t testing.TB, command string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", command).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+	return string(out)
+}
+
+// dump is all rules and all unreachable routes.
+func dump(t *testing.T) string {
+	t.Helper()
+	return run(t, "ip rule; ip route show table all type unreachable; ip -6 rule; ip -6 route show table all type unreachable")
+}
+
+func twoFamilies() nat.Network {
+	return nat.Network{ID: "n", Link: "fwb1", Families: []nat.Family{
+		{Subnet: netip.MustParsePrefix("172.30.1.0/24"), Mode: nat.ModeNAT},
+		{Subnet: netip.MustParsePrefix("2001:db8:a::/64"), Mode: nat.Routed},
+	}}
+}
+
+const others = `
+	ip rule add fwmark 0xca6c/0xffffffff lookup 51820 priority 3500
+	ip -6 rule add fwmark 0x80000/0xff0000 lookup main priority 5210
+	ip route add unreachable 198.51.100.0/24 table 51820
+	ip route add unreachable 203.0.113.0/24 table 4000`
+
+// TestTable: what is taken away comes back and is told, numbers can change, and
+// in the end there is what was there before.
+func TestTable(t *testing.T) {
+	host(t)
+	run(t, others)
+	before := dump(t)
+	networks := []nat.Network{twoFamilies()}
+	table := New(Options{Instance: "test1"})
+	for range 2 {
+		if err := table.Apply(t.Context(), networks); err != nil {
+			t.Fatal(err)
+		}
+	}
+	whole := dump(t)
+	for _, want := range []string{
+		"4000:\tfrom all iif lo goto 4002", "4001:\tfrom all fwmark 0/0x10000000 lookup 4000", "4002:\tfrom all nop",
+		"unreachable 172.30.1.0/24 table 4000", "unreachable 2001:db8:a::/64 dev lo table 4000",
+	} {
+		if !strings.Contains(whole, want) {
+			t.Errorf("%q is missing in\n%s", want, whole)
+		}
+	}
+	for command, repairs := range map[string]int{
+		"true":                                                         0,
+		"ip rule del priority 4000":                                    1,
+		"ip -6 rule del priority 4001":                                 1,
+		"ip rule flush protocol 102":                                   3,
+		"ip route flush table 4000 proto 102":                          1,
+		"ip rule add lookup main priority 4001 protocol 102":           1,
+		"ip route add unreachable 10.9.0.0/16 table 4000 protocol 102": 1,
+	} {
+		run(t, command)
+		found, err := table.Reconcile(t.Context(), networks)
+		if err != nil || len(found) != repairs {
+			t.Errorf("%s: repaired %v, %v; want %d repairs", command, found, err, repairs)
+		}
+		if now := dump(t); now != whole {
+			t.Errorf("%s: Reconcile left\n%s, want\n%s", command, now, whole)
+		}
+	}
+	moved := New(Options{Instance: "test1", Mark: 0x8000, Priority: 700})
+	if _, err := moved.Reconcile(t.Context(), networks); err != nil {
+		t.Fatal(err)
+	}
+	if now := dump(t); !strings.Contains(now, "701:\tfrom all fwmark 0/0x8000 lookup 700") || strings.Contains(now, "400") && strings.Contains(now, "4001:") {
+		t.Errorf("with other numbers\n%s", now)
+	}
+	for range 2 {
+		if err := moved.Remove(t.Context(), networks); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now := dump(t); now != before {
+		t.Errorf("removal left\n%s, want\n%s", now, before)
+	}
+}
+
+// TestClashes: one line for each rule of another's that ours don't go with.
+func TestClashes(t *testing.T) {
+	host(t)
+	run(t, others)
+	log, lines := test.NewNullLogger()
+	for range 2 { // said once
+		table := New(Options{Instance: "test1", Log: log})
+		for range 2 {
+			if _, err := table.Reconcile(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(lines.AllEntries()); n != 1 || !strings.Contains(lines.LastEntry().Message, "203.0.113.0/24") {
+			t.Errorf("%d lines, want one on the route in our table: %v", n, lines.LastEntry())
+		}
+		lines.Reset()
+	}
+	run(t, `ip rule add fwmark 0x30000000/0xf0000000 lookup 7 priority 100
+		ip -6 rule add from 2001:db8::1 lookup 8 priority 4001`)
+	if _, err := New(Options{Instance: "test1", Log: log}).Reconcile(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range lines.AllEntries() {
+		all = append(all, e.Message)
+	}
+	text := strings.Join(all, "\n")
+	if len(all) != 3 || !strings.Contains(text, "ip rule 100 looks at bits 0x10000000") || !strings.Contains(text, "ip6 rule 4001 has the priority") {
+		t.Errorf("reported\n%s", text)
+	}
+}
