@@ -9,11 +9,7 @@ import (
 // equalize compares the kernel with want and repairs it. Unless it looks at
 // all, a family that has and had no rules of ours is left alone.
 func (f *Firewall) equalize(ctx context.Context, want nat.State, all bool) ([]nat.Repair, error) {
-	ours := map[string]bool{}
-	for _, n := range want.Networks {
-		ours[n.Link] = true
-	}
-	a, err := f.around(ours)
+	a, err := f.around(f.want.Links())
 	if err != nil {
 		return nil, err
 	}

@@ -4,63 +4,40 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
-
-	"github.com/sirupsen/logrus"
 
 	"fairway/nat"
 )
 
-// Options make a Firewall.
-type Options struct {
-	Instance string             // of the store: marks the rules that are ours
-	Log      logrus.FieldLogger // nil: silent
-	Step     func(string)       // told of every change before it is made; may be nil
-	Mark     uint32             // the bits that let packets be routed to our subnets; 0: nat.DefaultMark
-}
-
 // A Firewall holds what it was last told in the kernel's iptables. Its methods
 // may be called concurrently; they change the kernel one after the other.
 type Firewall struct {
-	opts   Options
+	opts   nat.Options
 	run    runner
 	around func(ours map[string]bool) (nat.Around, error)
 	no6    error         // why there is no IPv6
 	busy   chan struct{} // holds a token while the fields below are used
 
-	networks  map[string]nat.Network // what is wanted, by ID
-	endpoints map[string]nat.Endpoint
-	known     bool // the kernel was made equal to that
-	accepts   bool // only that: see NewAccepts
-	used6     bool // there are IPv6 rules of ours
+	want    nat.Applied
+	known   bool // the kernel was made equal to that
+	accepts bool // only that: see NewAccepts
+	used6   bool // there are IPv6 rules of ours
 }
-
-var instanceName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`) //nolint:gochecknoglobals // a constant
 
 // New returns a Firewall that has applied nothing yet: Reconcile takes over
 // what an earlier one left. Without ip6tables, or IPv6 in the kernel, only
 // networks without IPv6 can be applied.
-func New(_ context.Context, opts Options) (*Firewall, error) {
-	if !instanceName.MatchString(opts.Instance) {
-		return nil, fmt.Errorf("iptables: instance %q: want at most 64 of A-Z a-z 0-9 _ . -", opts.Instance)
+func New(_ context.Context, opts nat.Options) (*Firewall, error) {
+	opts, err := opts.Complete()
+	if err != nil {
+		return nil, err
 	}
 	for _, program := range []string{"iptables-save", "iptables-restore"} {
 		if _, err := exec.LookPath(program); err != nil {
 			return nil, fmt.Errorf("iptables: %w", err)
 		}
-	}
-	if opts.Log == nil {
-		opts.Log = silent()
-	}
-	if opts.Step == nil {
-		opts.Step = func(string) {}
-	}
-	if opts.Mark == 0 {
-		opts.Mark = nat.DefaultMark
 	}
 	look := func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts.Instance, ours) }
 	return newFirewall(opts, programs{}, look, lacks6()), nil
@@ -71,7 +48,7 @@ func New(_ context.Context, opts Options) (*Firewall, error) {
 // have FORWARD at all, for a firewall made elsewhere that drops what may not
 // pass. What New left, its Reconcile removes. On a host without the programs it
 // is nil.
-func NewAccepts(ctx context.Context, opts Options) (*Firewall, error) {
+func NewAccepts(ctx context.Context, opts nat.Options) (*Firewall, error) {
 	f, err := New(ctx, opts)
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, nil
@@ -82,16 +59,9 @@ func NewAccepts(ctx context.Context, opts Options) (*Firewall, error) {
 	return f, err
 }
 
-func silent() logrus.FieldLogger {
-	l := logrus.New()
-	l.SetOutput(io.Discard)
-	return l
-}
-
-func newFirewall(opts Options, run runner, look func(map[string]bool) (nat.Around, error), no6 error) *Firewall {
+func newFirewall(opts nat.Options, run runner, look func(map[string]bool) (nat.Around, error), no6 error) *Firewall {
 	return &Firewall{
-		opts: opts, run: run, around: look, no6: no6, busy: make(chan struct{}, 1),
-		networks: map[string]nat.Network{}, endpoints: map[string]nat.Endpoint{},
+		opts: opts, run: run, around: look, no6: no6, busy: make(chan struct{}, 1), want: nat.NewApplied(),
 	}
 }
 
@@ -119,39 +89,25 @@ func (f *Firewall) Apply(ctx context.Context, put nat.State) error {
 	if err := f.check6(put); err != nil {
 		return err
 	}
-	d := delta{networks: map[string]*nat.Network{}, endpoints: map[string]*nat.Endpoint{}}
-	for _, n := range put.Networks {
-		d.networks[n.ID] = &n
-	}
-	for _, e := range put.Endpoints {
-		d.endpoints[e.ID] = &e
-	}
-	return f.change(ctx, d)
+	return f.change(ctx, put.Put())
 }
 
 // Remove takes networks and endpoints out of the kernel, by their ID. It may be
 // repeated.
 func (f *Firewall) Remove(ctx context.Context, gone nat.State) error {
-	d := delta{networks: map[string]*nat.Network{}, endpoints: map[string]*nat.Endpoint{}}
-	for _, n := range gone.Networks {
-		d.networks[n.ID] = nil
-	}
-	for _, e := range gone.Endpoints {
-		d.endpoints[e.ID] = nil
-	}
-	return f.change(ctx, d)
+	return f.change(ctx, gone.Gone())
 }
 
-func (f *Firewall) change(ctx context.Context, d delta) error {
+func (f *Firewall) change(ctx context.Context, d nat.Delta) error {
 	if err := f.lock(ctx); err != nil {
 		return err
 	}
 	defer f.unlock()
-	undo := f.swap(d)
+	undo := f.want.Swap(d)
 	err := f.move(ctx, undo, d)
 	if err != nil {
-		f.swap(undo)
-		if _, again := f.equalize(context.WithoutCancel(ctx), f.state(), false); again != nil {
+		f.want.Swap(undo)
+		if _, again := f.equalize(context.WithoutCancel(ctx), f.want.State(), false); again != nil {
 			f.known = false // whatever is there is compared before the next change
 			return errors.Join(err, again)
 		}
@@ -162,15 +118,15 @@ func (f *Firewall) change(ctx context.Context, d delta) error {
 // move takes the kernel from what it held before, as far as that differed, to
 // what d wants: by the endpoints' rules alone, or, if networks differ or the
 // rules aren't as they were left, by comparing all.
-func (f *Firewall) move(ctx context.Context, before, d delta) error {
-	if f.known && len(before.networks) == 0 && !before.restricts() && !d.restricts() {
+func (f *Firewall) move(ctx context.Context, before, d nat.Delta) error {
+	if f.known && len(before.Networks) == 0 && !before.Restricts() && !d.Restricts() {
 		err := f.moveEndpoints(ctx, before, d)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		f.opts.Log.WithError(err).Warn("iptables: rules were not as left, comparing all")
 	}
-	_, err := f.equalize(ctx, f.state(), false)
+	_, err := f.equalize(ctx, f.want.State(), false)
 	return err
 }
 
@@ -184,7 +140,7 @@ func (f *Firewall) Reconcile(ctx context.Context, want nat.State) ([]nat.Repair,
 		return nil, err
 	}
 	defer f.unlock()
-	f.remember(want) // whatever fails: changes that come are to all of this
+	f.want.Set(want) // whatever fails: changes that come are to all of this
 	f.known = false
 	repairs, err := f.equalize(ctx, want, true)
 	return repairs, errors.Join(err, f.check6(want))
@@ -197,7 +153,7 @@ func (f *Firewall) Repair(ctx context.Context) ([]nat.Repair, error) {
 	}
 	defer f.unlock()
 	f.known = false
-	return f.equalize(ctx, f.state(), true)
+	return f.equalize(ctx, f.want.State(), true)
 }
 
 // check6 refuses what needs IPv6 where there is none.
@@ -214,7 +170,7 @@ func (f *Firewall) check6(s nat.State) error {
 }
 
 // moveEndpoints changes the rules of the endpoints that differ.
-func (f *Firewall) moveEndpoints(ctx context.Context, before, after delta) error {
+func (f *Firewall) moveEndpoints(ctx context.Context, before, after nat.Delta) error {
 	for _, v6 := range f.families() {
 		if err := f.restore(ctx, v6, endpointChange(before, after, v6, f.opts.Instance, f.opts.Mark)); err != nil {
 			return err

@@ -17,8 +17,7 @@ import (
 )
 
 func newTestFirewall(f *fake) *Firewall {
-	opts := Options{Instance: "1a2b3c", Step: func(string) {}}
-	opts.Log = silent()
+	opts, _ := nat.Options{Instance: "1a2b3c"}.Complete() // nothing is wrong with it
 	return newFirewall(opts, f, func(map[string]bool) (nat.Around, error) { return nat.Around{}, nil }, nil)
 }
 
@@ -211,7 +210,7 @@ func TestRace(t *testing.T) {
 	if err := fw.Apply(t.Context(), nat.State{Networks: []nat.Network{n}}); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := fw.Reconcile(t.Context(), fw.state()); err != nil || len(r) != 0 {
+	if r, err := fw.Reconcile(t.Context(), fw.want.State()); err != nil || len(r) != 0 {
 		t.Errorf("Reconcile afterwards: %v, repaired %v", err, r)
 	}
 }

@@ -30,7 +30,7 @@ func (f *Firewall) Lacking(ctx context.Context, endpoints []nat.Endpoint) ([]nat
 					continue
 				}
 				kind, why := rules.lacks(e, p, v6, f.opts.Instance, f.opts.Mark)
-				if why == "" && open != "" && (e.Clients != nil || !f.networks[e.Network].Clients.All()) {
+				if why == "" && open != "" && (e.Clients != nil || !f.want.Networks[e.Network].Clients.All()) {
 					kind, why = nat.Unsure, open
 				}
 				if why != "" {
@@ -73,15 +73,11 @@ func (f *Firewall) saved(ctx context.Context, v6 bool) (present, error) {
 
 // unguarded says what is missing of the rules that limit clients; "" if nothing.
 func (f *Firewall) unguarded(have present, v6 bool) (string, error) {
-	ours := map[string]bool{}
-	for _, n := range f.networks {
-		ours[n.Link] = true
-	}
-	a, err := f.around(ours)
+	a, err := f.around(f.want.Links())
 	if err != nil {
 		return "", err
 	}
-	for _, c := range render(f.state(), v6, f.opts.Instance, f.opts.Mark, a).chains {
+	for _, c := range render(f.want.State(), v6, f.opts.Instance, f.opts.Mark, a).chains {
 		if !strings.HasPrefix(c.name, chainWho) {
 			continue
 		}

@@ -17,7 +17,7 @@ func (f *Firewall) Lacking(ctx context.Context, endpoints []nat.Endpoint) ([]nat
 		return nil, err
 	}
 	defer f.unlock()
-	a, err := f.around(f.bridges())
+	a, err := f.around(f.want.Links())
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (f *Firewall) Lacking(ctx context.Context, endpoints []nat.Endpoint) ([]nat
 	if err != nil {
 		return nil, fmt.Errorf("nftables: read table inet %s: %w", tableName, err)
 	}
-	all, own := render(f.state(), a)
+	all, own := render(f.want.State(), a)
 	want := wanted(slices.Concat(own, chains(f.opts.Mark)), all, f.opts.Instance)
 	kind, why := nat.Unsure, ""
 	switch {
@@ -89,7 +89,7 @@ type openFamily struct {
 // come to the list of them.
 func (f *Firewall) unguarded(have content) map[openFamily]bool {
 	out := map[openFamily]bool{}
-	for _, n := range f.networks {
+	for _, n := range f.want.Networks {
 		for _, fam := range n.Families {
 			part := newFill()
 			part.networkClients(network{n, fam})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 
 	"github.com/google/nftables"
@@ -205,4 +206,10 @@ func sameShape(have, want content) bool {
 		}
 	}
 	return true
+}
+
+// sameChains reports whether two lists of chains say the same.
+func sameChains(a, b []chain, instance string) bool {
+	one, other := wanted(a, newFill(), instance), wanted(b, newFill(), instance)
+	return reflect.DeepEqual(one, other)
 }

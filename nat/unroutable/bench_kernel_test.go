@@ -21,7 +21,7 @@ func BenchmarkNetwork(b *testing.B) {
 					{Subnet: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i), 0, 0}), 16), Mode: nat.ModeNAT},
 				}}
 			}
-			table := New(Options{Instance: "bench"})
+			table := newTable(b, Options{Options: nat.Options{Instance: "bench"}})
 			for i := range present {
 				if err := table.Apply(b.Context(), []nat.Network{network(i)}); err != nil {
 					b.Fatal(err)

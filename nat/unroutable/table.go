@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
 
-	"github.com/sirupsen/logrus"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -27,11 +25,8 @@ const protocol = 102
 
 // Options make a Table.
 type Options struct {
-	Instance string             // of the store: its bridges are not taken for others'
-	Mark     uint32             // the bits that let pass, all of them; 0: nat.DefaultMark
-	Priority int                // of the first of three rules, and the number of the table; 0: DefaultPriority
-	Log      logrus.FieldLogger // nil: silent
-	Step     func(string)       // told of every change before it is made; may be nil
+	nat.Options
+	Priority int // of the first of three rules, and the number of the table; 0: DefaultPriority
 }
 
 // A Table keeps what it was last told in the kernel. Its methods may be called
@@ -48,20 +43,12 @@ type Table struct {
 
 // New returns a Table that has applied nothing yet: Reconcile takes over what an
 // earlier one left.
-func New(opts Options) *Table {
-	if opts.Mark == 0 {
-		opts.Mark = nat.DefaultMark
+func New(opts Options) (t *Table, err error) {
+	if opts.Options, err = opts.Complete(); err != nil {
+		return nil, err
 	}
 	if opts.Priority == 0 {
 		opts.Priority = DefaultPriority
-	}
-	if opts.Log == nil {
-		l := logrus.New()
-		l.SetOutput(io.Discard)
-		opts.Log = l
-	}
-	if opts.Step == nil {
-		opts.Step = func(string) {}
 	}
 	families := []int{unix.AF_INET}
 	if _, err := os.Stat("/proc/sys/net/ipv6"); err == nil {
@@ -70,7 +57,7 @@ func New(opts Options) *Table {
 	return &Table{
 		opts: opts, families: families, busy: make(chan struct{}, 1), networks: map[string]nat.Network{},
 		around: func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts.Instance, ours) },
-	}
+	}, nil
 }
 
 // Apply closes the subnets of networks, in the place of those with the same ID.

@@ -62,7 +62,7 @@ func TestTable(t *testing.T) {
 	run(t, others)
 	before := dump(t)
 	networks := []nat.Network{twoFamilies()}
-	table := New(Options{Instance: "test1"})
+	table := newTable(t, Options{Options: nat.Options{Instance: "test1"}})
 	for range 2 {
 		if err := table.Apply(t.Context(), networks); err != nil {
 			t.Fatal(err)
@@ -95,7 +95,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: Reconcile left\n%s, want\n%s", command, now, whole)
 		}
 	}
-	moved := New(Options{Instance: "test1", Mark: 0x8000, Priority: 700})
+	moved := newTable(t, Options{Options: nat.Options{Instance: "test1", Mark: 0x8000}, Priority: 700})
 	if _, err := moved.Reconcile(t.Context(), networks); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestClashes(t *testing.T) {
 	run(t, others)
 	log, lines := test.NewNullLogger()
 	for range 2 { // said once
-		table := New(Options{Instance: "test1", Log: log})
+		table := newTable(t, Options{Options: nat.Options{Instance: "test1", Log: log}})
 		for range 2 {
 			if _, err := table.Reconcile(t.Context(), nil); err != nil {
 				t.Fatal(err)
@@ -131,7 +131,7 @@ func TestClashes(t *testing.T) {
 	}
 	run(t, `ip rule add fwmark 0x30000000/0xf0000000 lookup 7 priority 100
 		ip -6 rule add from 2001:db8::1 lookup 8 priority 4001`)
-	if _, err := New(Options{Instance: "test1", Log: log}).Reconcile(t.Context(), nil); err != nil {
+	if _, err := newTable(t, Options{Options: nat.Options{Instance: "test1", Log: log}}).Reconcile(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	var all []string
@@ -142,4 +142,13 @@ func TestClashes(t *testing.T) {
 	if len(all) != 3 || !strings.Contains(text, "ip rule 100 looks at bits 0x10000000") || !strings.Contains(text, "ip6 rule 4001 has the priority") {
 		t.Errorf("reported\n%s", text)
 	}
+}
+
+func newTable(t testing.TB, o Options) *Table {
+	t.Helper()
+	table, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
 }

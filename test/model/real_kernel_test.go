@@ -493,9 +493,9 @@ func (g *real) checkFirewall(want nat.State) error {
 		}
 		var err error
 		if g.firewall == onIptables {
-			f, err = iptables.New(context.Background(), iptables.Options{Instance: g.own})
+			f, err = iptables.New(context.Background(), nat.Options{Instance: g.own})
 		} else {
-			f, err = nftables.New(context.Background(), nftables.Options{Instance: g.own})
+			f, err = nftables.New(context.Background(), nat.Options{Instance: g.own})
 		}
 		if err != nil {
 			return err

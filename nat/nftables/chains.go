@@ -1,0 +1,160 @@
+package nftables
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// chains returns the chains that don't depend on any network, in an order in
+// which each comes before those that go to it. Mark is what lets packets be
+// routed to unroutable subnets.
+func chains(mark uint32) []chain {
+	marked := slices.Concat(setMark(mark), accept())
+	return slices.Concat(filterChains(), []chain{returning(), reachable(marked)}, sourceChains(), publishChains(), baseChains(marked))
+}
+
+// What many rules begin with.
+func loopback4() netip.Prefix { return netip.MustParsePrefix("127.0.0.0/8") }
+func replies() match          { return bits(expr.CtKeySTATE, stateEstablished|stateRelated) }
+func published() match        { return bits(expr.CtKeySTATUS, statusDNAT) }
+
+const (
+	iif = expr.MetaKeyIIFNAME
+	oif = expr.MetaKeyOIFNAME
+
+	ofReplies   = "replies"
+	ofPublished = "published ports"
+)
+
+// filterChains decide, each in one way, what may pass between links.
+func filterChains() []chain {
+	clients := goTo(chainClients)
+	trusted := mk("trusted links", link2(), match{in(setTrusted)}, goTo(chainDirect))
+	return []chain{
+		{name: chainInternal, rules: []rule{mk("internal networks have no other link", drop())}},
+		{name: chainNoICC, rules: []rule{
+			mk(ofReplies, replies(), accept()), mk(ofPublished, published(), accept()),
+			mk("containers of the network don't reach each other", drop()),
+		}},
+		{name: chainClients, rules: []rule{
+			mk("", family(false), match{address(false, false, reg0), vmap(mapEndpointClients + "4")}),
+			mk("", family(true), match{address(true, false, reg0), vmap(mapEndpointClients + "6")}),
+			mk("", family(false), match{address(false, false, reg0), vmap(mapNetworkClients + "4")}),
+			mk("", family(true), match{address(true, false, reg0), vmap(mapNetworkClients + "6")}),
+			mk("all others may be reached by everybody", accept()),
+		}},
+		{name: chainDirect, rules: []rule{
+			mk("", family(false), target(false), match{in(setDirect + "4")}, clients),
+			mk("", family(true), target(true), match{in(setDirect + "6")}, clients),
+			mk("not published", drop()),
+		}},
+		{name: chainTrusted, rules: []rule{mk(ofReplies, replies(), accept()), mk(ofPublished, published(), clients), mk("", goTo(chainDirect))}},
+		{name: chainToNAT, rules: []rule{
+			mk(ofReplies, replies(), accept()), mk(ofPublished, published(), clients), trusted, mk("not published", drop()),
+		}},
+		{name: chainToRouted, rules: []rule{
+			mk(ofReplies, replies(), accept()), mk(ofPublished, published(), clients), trusted,
+			mk("", family(false), l4(unix.IPPROTO_ICMP), accept()), mk("", family(true), l4(unix.IPPROTO_ICMPV6), accept()),
+			mk("", goTo(chainDirect)),
+		}},
+		{name: chainToOpen, rules: []rule{
+			mk(ofReplies, replies(), accept()), mk(ofPublished, published(), clients), trusted, mk("every port", accept()),
+		}},
+		{name: chainOutward, rules: []rule{
+			mk(ofReplies, replies(), leave()), mk(ofPublished, published(), leave()),
+			mk("", link1(oif), match{in(setAlike)}, leave()),
+			mk("to others' containers", match{load(oif, reg0), in(setContainers)}, drop()),
+			mk("to Docker's containers", match{load(oif, reg0), equal([]byte("br-")...)}, drop()),
+		}},
+	}
+}
+
+// returning has the answers to clients come back by the host that would go
+// another way.
+func returning() chain {
+	return chain{name: chainReturning, rules: []rule{
+		mk("the host by 127.0.0.1", family(false), inside(loopback4(), true, false), masquerade()),
+		mk("the same network", link2(), match{in(setHome)}, masquerade()),
+		mk("the same, bridged (br_netfilter)", linkIs(iif, ""), match{
+			&expr.Fib{Register: reg0, FlagSADDR: true, ResultADDRTYPE: true}, differ(local()[1].(*expr.Cmp).Data...),
+		}, masquerade()),
+	}}
+}
+
+// sourceChains give packets that leave another source address.
+func sourceChains() []chain {
+	stays := []rule{
+		mk("doesn't leave", link2(), match{in(setHome)}, leave()),
+		mk("the host's own, or bridged", linkIs(iif, ""), link1(oif), match{in(setBridges)}, leave()),
+	}
+	return []chain{
+		{name: chainMasquerade, rules: append(stays[:2:2], mk("", masquerade()))},
+		{name: chainSNAT, rules: append(stays[:2:2],
+			mk("", family(false), match{address(false, true, reg0), lookUp(mapSNAT + "4")}, translate(expr.NATTypeSourceNAT, false, false)),
+			mk("", family(true), match{address(true, true, reg0), lookUp(mapSNAT + "6")}, translate(expr.NATTypeSourceNAT, true, false)),
+		)},
+	}
+}
+
+// reachable marks what may be routed to a container.
+func reachable(marked match) chain {
+	return chain{name: chainReachable, rules: []rule{
+		mk(ofReplies, replies(), marked), mk(ofPublished, published(), marked),
+		mk("back into the bridge that it comes from", link1(iif), homeward(), match{in(setHome)}, marked),
+		mk("", family(false), target(false), match{in(setDirect + "4")}, marked),
+		mk("", family(true), target(true), match{in(setDirect + "6")}, marked),
+		mk("", family(false), l4(unix.IPPROTO_ICMP), match{address(false, false, reg0), in(setPinged + "4")}, marked),
+		mk("", family(true), l4(unix.IPPROTO_ICMPV6), match{address(true, false, reg0), in(setPinged + "6")}, marked),
+	}}
+}
+
+// publishChains look up where published ports lead.
+func publishChains() (out []chain) {
+	for _, v6 := range []bool{false, true} {
+		s := suffix(v6)
+		c := chain{name: chainPublish + s, rules: []rule{
+			mk("", family(v6), target(v6), match{lookUp(mapBound + s)}, translate(expr.NATTypeDestNAT, v6, true)),
+			mk("", family(v6), match{load(expr.MetaKeyL4PROTO, reg0), dport(reg1), lookUp(mapPorts + s)}, translate(expr.NATTypeDestNAT, v6, true)),
+		}}
+		for _, p := range protocols {
+			c.rules = append(c.rules, mk("", family(v6), l4(p), match{dport(reg0), lookUp(rangesOf(v6, p))}, translate(expr.NATTypeDestNAT, v6, false)))
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// baseChains are those that packets come to by themselves.
+func baseChains(marked match) (out []chain) {
+	base := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority int32, rules ...rule) {
+		out = append(out, chain{name: name, kind: kind, hook: hook, priority: priority, rules: rules})
+	}
+	base(chainRaw, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300,
+		mk("127.0.0.0/8 never comes from a container", link1(iif), match{in(setBridges)}, family(false), inside(loopback4(), false, false), drop()),
+		mk("127.0.0.0/8 never comes from a container", link1(iif), match{in(setBridges)}, family(false), inside(loopback4(), true, false), drop()),
+		mk("published on loopback only", match{load(iif, reg0), differ(linkKey("lo")...)}, family(false), target(false), match{in(setLoopback)}, drop()))
+	base(chainPrerouting, nftables.ChainTypeNAT, nftables.ChainHookPrerouting, -99,
+		mk("to the host", family(false), local(), inside(loopback4(), false, true), jump(chainPublish+"4")),
+		mk("to the host; not from link-local addresses", family(true), local(), inside(netip.MustParsePrefix("fe80::/10"), true, true), jump(chainPublish+"6")))
+	base(chainOutput, nftables.ChainTypeNAT, nftables.ChainHookOutput, -99,
+		mk("of the host itself", family(false), local(), jump(chainPublish+"4")),
+		mk("of the host itself; ::1 can't leave it", family(true), local(), inside(netip.MustParsePrefix("::1/128"), false, true), jump(chainPublish+"6")))
+	base(chainMark, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -98, // behind the translation
+		mk("", family(false), match{address(false, false, reg0), in(setClosed + "4")}, goTo(chainReachable)),
+		mk("", family(true), match{address(true, false, reg0), in(setClosed + "6")}, goTo(chainReachable)),
+		mk("from a container: the way back to it is looked up (rp_filter)", family(false),
+			match{address(false, true, reg0), in(setClosed + "4")}, link1(iif), match{in(setBridges)}, marked))
+	base(chainForward, nftables.ChainTypeFilter, nftables.ChainHookForward, -10,
+		mk("within a bridge", link2(), match{vmap(mapWithin)}),
+		mk("out of a bridge", link1(iif), match{vmap(mapFrom)}),
+		mk("into a bridge", link1(oif), match{vmap(mapTo)}))
+	base(chainPostrouting, nftables.ChainTypeNAT, nftables.ChainHookPostrouting, 101,
+		mk("clients that would be answered by another way", published(), link1(oif), match{vmap(mapInto)}),
+		mk("to other links", family(false), match{address(false, true, reg0), vmap(mapLeaving + "4")}),
+		mk("to other links", family(true), match{address(true, true, reg0), vmap(mapLeaving + "6")}))
+	return out
+}
