@@ -42,7 +42,10 @@ func (f *fake) note(ctx context.Context, format string, args ...any) error {
 	if f.before != nil {
 		f.before(ctx)
 	}
-	return f.err
+	if f.err != nil {
+		return f.err
+	}
+	return ctx.Err()
 }
 
 // taken returns the calls noted so far and forgets them.
