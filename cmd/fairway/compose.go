@@ -91,14 +91,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	}
 	open.add(d.Close)
 	routers := guard.New(records.Instance(), log)
-	rules := look(log, d.RepairFirewall)
-	changes, err := watch.New(watch.Options{
-		Instance: records.Instance(), Wanted: d.Wants, Log: log, Links: look(log, d.Reconcile),
-		Firewall: func(ctx context.Context) bool {
-			guard := routers.Repair()
-			return rules(ctx) || guard
-		},
-	})
+	changes, err := watchKernel(records.Instance(), d, routers, log)
 	if err != nil {
 		return p, err
 	}
@@ -123,6 +116,18 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		},
 		close: open.Close,
 	}, nil
+}
+
+// watchKernel makes what has harm by others repaired at once.
+func watchKernel(instance string, d *driver.Driver, routers *guard.Guard, log logrus.FieldLogger) (*watch.Watcher, error) {
+	rules := look(log, d.RepairFirewall)
+	return watch.New(watch.Options{
+		Instance: instance, Wanted: d.Wants, Log: log, Links: look(log, d.Reconcile),
+		Firewall: func(ctx context.Context) bool {
+			guard := routers.Repair()
+			return rules(ctx) || guard
+		},
+	})
 }
 
 // look returns a repair as a watcher calls it: its errors are for the log.
