@@ -16,7 +16,9 @@ func TestFirewallMatrix(t *testing.T) {
 	t.Parallel()
 	for _, iptables := range []string{"nft", "legacy"} {
 		for _, engine := range ends {
-			for _, c := range []struct{ policy, backend string }{{"DROP", "nftables"}, {"ACCEPT", "nftables"}, {"DROP", "iptables"}} {
+			for _, c := range []struct{ policy, backend string }{
+				{"DROP", "nftables"}, {"ACCEPT", "nftables"}, {"DROP", "iptables"}, {"ACCEPT", "iptables"},
+			} {
 				t.Run(strings.Join([]string{iptables, engine, c.policy, c.backend}, "/"), func(t *testing.T) {
 					t.Parallel()
 					h := own(t, lab.Config{
