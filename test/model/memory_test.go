@@ -22,6 +22,7 @@ type memory struct {
 	*machine
 	d       *daemon
 	crammed bool // an endpoint on record has found no port on the crowded bridge
+	anew    bool // repair starts the daemon anew, as on the real ground
 }
 
 func newMemory(seed uint64) *memory {
@@ -84,9 +85,13 @@ func (g *memory) post(r request) outcome { return g.daemon().post(r) }
 func (g *memory) quiesce() error         { return g.daemon().quiesce() }
 func (g *memory) end()                   { g.daemon().bury() }
 
-func (g *memory) restarts() bool { return false }
+func (g *memory) restarts() bool { return g.anew }
 
 func (g *memory) repair() error {
+	if g.anew {
+		g.kill()
+		return g.boot(func(_, _ store.Records) {}) // no commit was under way
+	}
 	err := g.daemon().repair()
 	if errors.Is(err, unix.EXFULL) {
 		g.crammed = true

@@ -14,18 +14,21 @@ import (
 // play plays a sequence in a world of its own and says what was wrong. The
 // seed decides how long each side effect takes.
 func play(t *testing.T, seed uint64, lines []line, over func(*world)) error {
-	return playMemory(t, seed, lines, func(*world) {}, over)
+	return playMemory(t, seed, false, lines, func(*world) {}, over)
 }
 
-// playMemory is play with a look at the world after each line.
-func playMemory(t *testing.T, seed uint64, lines []line, each, over func(*world)) (err error) {
+// playMemory is play with a look at the world after each line. Anew: what was
+// broken is mended by a daemon that starts anew.
+func playMemory(t *testing.T, seed uint64, anew bool, lines []line, each, over func(*world)) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v\n%s", r, stacks())
 		}
 	}()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(newMemory(seed))
+		g := newMemory(seed)
+		g.anew = anew
+		w := newWorld(g)
 		defer time.Sleep(time.Minute) // until nothing moves any more
 		defer w.g.end()
 		defer over(w)
