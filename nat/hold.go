@@ -127,3 +127,10 @@ func (h *hold) close() {
 		h.fd = -1
 	}
 }
+
+func closeAll(holds []*hold) {
+	_ = atOnce(holds, nil, func(h *hold) error {
+		h.close()
+		return nil
+	})
+}

@@ -173,9 +173,7 @@ func (p *Ports) Release(owner string) {
 	if len(p.owners[owner]) > 0 {
 		p.step("ports.release")
 	}
-	for _, h := range p.owners[owner] {
-		h.close()
-	}
+	closeAll(p.owners[owner])
 	p.set(owner, nil)
 }
 
@@ -198,9 +196,7 @@ func (p *Ports) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, holds := range p.owners {
-		for _, h := range holds {
-			h.close()
-		}
+		closeAll(holds)
 	}
 	clear(p.owners)
 	clear(p.byPort)

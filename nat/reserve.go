@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -43,7 +44,7 @@ func newReservation(p *Ports, owner string, want []Request) *reservation {
 // within each kind, first those that the owner has the port of already.
 func (r *reservation) run(ctx context.Context) error {
 	kinds := []func(Request) bool{
-		func(w Request) bool { return w.First != 0 && w.last() == w.First },
+		Request.single,
 		func(w Request) bool { return w.First != 0 && w.last() != w.First },
 		func(w Request) bool { return w.First == 0 },
 	}
@@ -54,7 +55,10 @@ func (r *reservation) run(ctx context.Context) error {
 			}
 		}
 	}
-	for _, is := range kinds {
+	if err := r.takeSingle(); err != nil {
+		return err
+	}
+	for _, is := range kinds[1:] {
 		for i, w := range r.want {
 			if !is(w) || r.chosen[i] != nil {
 				continue
@@ -95,10 +99,13 @@ func (w Request) target(i int) netip.AddrPort {
 
 func (w Request) last() uint16 { return max(w.First, w.Last) }
 
+// single reports whether w leaves no choice.
+func (w Request) single() bool { return w.First != 0 && w.last() == w.First }
+
 // keep settles request i by what the owner holds already, if it can.
 func (r *reservation) keep(i int) {
 	w := r.want[i]
-	if w.First != 0 && w.last() == w.First {
+	if w.single() {
 		r.keepPort(i, w.First)
 		return
 	}
@@ -130,22 +137,37 @@ func (r *reservation) keepPort(i int, port uint16) bool {
 	return true
 }
 
-// take settles request i by binding.
+// takeSingle settles the requests for one port. All are claimed before any is
+// bound, and they are bound by several threads: 10,000 sockets are many system
+// calls.
+func (r *reservation) takeSingle() error {
+	var claimed [][]*hold
+	for i, w := range r.want {
+		if !w.single() || r.chosen[i] != nil {
+			continue
+		}
+		holds, err := r.claim(i, w.First)
+		if err != nil {
+			return err
+		}
+		r.chosen[i], r.ports[i] = holds, w.First
+		claimed = append(claimed, holds)
+	}
+	return r.bindAll(claimed)
+}
+
+// take settles request i, for a range or an ephemeral port, by binding.
 func (r *reservation) take(i int) error {
 	w := r.want[i]
 	if w.First == 0 {
 		return r.takeEphemeral(i)
 	}
-	var err error
 	for port := int(w.First); port <= int(w.last()); port++ {
-		if err = r.takePort(i, uint16(port)); err == nil || !errors.Is(err, ErrAllocated) {
+		if err := r.takePort(i, uint16(port)); err == nil || !errors.Is(err, ErrAllocated) {
 			return err
 		}
 	}
-	if w.last() != w.First {
-		return fmt.Errorf("Bind for %s:%d-%d failed: %w", w.HostIPs[0], w.First, w.last(), ErrAllocated) //nolint:staticcheck // Docker's words
-	}
-	return err
+	return fmt.Errorf("Bind for %s:%d-%d failed: %w", w.HostIPs[0], w.First, w.last(), ErrAllocated) //nolint:staticcheck // Docker's words
 }
 
 func (r *reservation) takeEphemeral(i int) error {
@@ -175,44 +197,74 @@ func (r *reservation) takeEphemeral(i int) error {
 	return err
 }
 
-// takePort binds port on every address of request i, or on none.
+// takePort claims and binds port on every address of request i, or on none.
 func (r *reservation) takePort(i int, port uint16) error {
-	w := r.want[i]
-	var holds []*hold
-	for j, ip := range w.HostIPs {
-		holds = append(holds, &hold{key: newKey(w.Proto, ip, port), owner: r.owner, target: w.target(j), fd: -1})
+	holds, err := r.claim(i, port)
+	if err != nil {
+		return err
 	}
-	for j, h := range holds {
-		err := r.makeWay(h)
-		if err == nil && j+1 < len(holds) && pairable(h, holds[j+1]) && r.makeWay(holds[j+1]) == nil {
-			_ = r.openBoth(h, holds[j+1]) // else one by one, which says what is taken
-		}
-		if err == nil && !h.bound() {
-			err = r.open(h, false)
-		}
-		if err != nil {
-			for _, h := range holds[:j] {
-				r.unmake(h)
-			}
-			return err
-		}
-		r.made[h.protoPort] = append(r.made[h.protoPort], h)
+	if err = r.bind(holds); err != nil {
+		r.unmake(holds)
+		return err
 	}
 	r.chosen[i], r.ports[i] = holds, port
 	return nil
 }
 
-func (r *reservation) unmake(h *hold) {
-	h.close()
-	r.made[h.protoPort] = slices.DeleteFunc(r.made[h.protoPort], func(m *hold) bool { return m == h })
+// claim returns holds of port for every address of request i, without sockets
+// yet, if nobody known has one of them.
+func (r *reservation) claim(i int, port uint16) ([]*hold, error) {
+	w := r.want[i]
+	holds := make([]*hold, 0, len(w.HostIPs))
+	for j, ip := range w.HostIPs {
+		h := &hold{key: newKey(w.Proto, ip, port), owner: r.owner, target: w.target(j), fd: -1}
+		if err := r.makeWay(h); err != nil {
+			r.unmake(holds)
+			return nil, err
+		}
+		holds = append(holds, h)
+		r.made[h.protoPort] = append(r.made[h.protoPort], h)
+	}
+	return holds, nil
+}
+
+// bindAll gives the holds of requests their sockets, in the caller's network
+// namespace.
+func (r *reservation) bindAll(requests [][]*hold) error {
+	here, err := netns.Get()
+	if err != nil {
+		return inTurn(requests, r.bind) // too many open files, and bind says it better
+	}
+	defer here.Close()
+	return atOnce(requests, func() error { return stayIn(here) }, r.bind)
+}
+
+// bind gives the holds of a request their sockets.
+func (r *reservation) bind(holds []*hold) error {
+	for j, h := range holds {
+		if !h.bound() && j+1 < len(holds) && pairable(h, holds[j+1]) {
+			_ = r.openBoth(h, holds[j+1]) // else one by one, which says what is taken
+		}
+		if !h.bound() {
+			if err := r.open(h, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// unmake takes claims back.
+func (r *reservation) unmake(holds []*hold) {
+	for _, h := range holds {
+		h.close()
+		r.made[h.protoPort] = slices.DeleteFunc(r.made[h.protoPort], func(m *hold) bool { return m == h })
+	}
 }
 
 // makeWay reports who else has the port of h. What the owner held of that port and
 // didn't choose again makes way: it is taken back by undo.
 func (r *reservation) makeWay(h *hold) error {
-	if h.bound() {
-		return nil
-	}
 	except := map[*hold]bool{}
 	for _, o := range r.byPort[h.protoPort] {
 		if o.owner != r.owner || r.kept[o] || !overlap(o.ip, h.ip) {

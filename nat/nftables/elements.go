@@ -32,6 +32,17 @@ type fill struct {
 
 func newFill() *fill { return &fill{elements: map[element]value{}} }
 
+// newFillOf returns a fill with room for the ports of endpoints.
+func newFillOf(endpoints map[string]*nat.Endpoint) *fill {
+	n := 0
+	for _, e := range endpoints {
+		if e != nil {
+			n += len(e.Ports)
+		}
+	}
+	return &fill{elements: make(map[element]value, n)}
+}
+
 // empty reports whether f is of no network and no published port: the bridges
 // of others need no table.
 func (f *fill) empty() bool {

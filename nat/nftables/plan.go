@@ -14,7 +14,7 @@ func (f *Firewall) plan(before, after nat.Delta) (p plan, ok bool, err error) {
 	if !f.kept.known || !f.kept.there || f.kept.all.contested || len(f.want.Networks) == 0 {
 		return p, false, nil
 	}
-	old, now := newFill(), newFill()
+	old, now := newFillOf(before.Endpoints), newFillOf(after.Endpoints)
 	for id, e := range before.Endpoints {
 		old.endpoint(e)
 		now.endpoint(after.Endpoints[id])

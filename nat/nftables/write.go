@@ -35,7 +35,7 @@ func (c change) empty() bool { return len(c.gone)+len(c.put) == 0 }
 
 // difference returns what takes have to want.
 func difference(have, want map[element]value) change {
-	c := change{gone: map[element]value{}, put: map[element]value{}}
+	c := change{gone: make(map[element]value, len(have)), put: make(map[element]value, len(want))}
 	for e, v := range have {
 		if w, ok := want[e]; !ok || w != v {
 			c.gone[e] = v
