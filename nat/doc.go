@@ -1,3 +1,3 @@
-// Package nat decides which packets pass between networks, the host and the
-// outside, and with which addresses. Its backends put that into the kernel.
+// Package nat says what the firewall must hold, for networks to be kept apart
+// but for published ports. Its backends put that into the kernel.
 package nat

@@ -1,5 +1,5 @@
-// Package watch notices by the kernel's notifications that others changed what
-// fairway keeps in the kernel, and has it looked at at once.
+// Package watch has fairway's objects in the kernel looked at as soon as the
+// kernel says that others changed them.
 //
 // It listens to two groups of sockets: rules (nfnetlink, where iptables-nft is
 // seen too; iptables-legacy tells nobody) and links, addresses and policy rules
