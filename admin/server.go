@@ -16,6 +16,8 @@ type Options struct {
 	Records Records
 	// Publisher makes changes; nil: there are none.
 	Publisher Publisher
+	// Health says how the daemon is; nil: nobody knows.
+	Health Health
 	// Ready is closed once the records are restored; until then they are not shown.
 	Ready <-chan struct{}
 	Build Build
@@ -25,12 +27,13 @@ type Options struct {
 // A Server serves the operators' API.
 type Server struct {
 	Options
-	mux *http.ServeMux
+	started time.Time
+	mux     *http.ServeMux
 }
 
 // New returns a server that Serve starts.
 func New(o Options) *Server {
-	s := &Server{Options: o, mux: http.NewServeMux()}
+	s := &Server{Options: o, started: time.Now(), mux: http.NewServeMux()}
 	s.mux.HandleFunc("GET /v1/networks", s.whenReady(func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, networks(s.Records))
 	}))
@@ -42,6 +45,9 @@ func New(o Options) *Server {
 		s.mux.HandleFunc("POST /v1/ports/add", s.whenReady(s.addPorts))
 		s.mux.HandleFunc("POST /v1/ports/remove", s.whenReady(s.removePorts))
 	}
+	s.mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, s.Status())
+	})
 	s.mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, Daemon{Version: Version, Daemon: s.Build})
 	})

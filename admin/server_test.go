@@ -241,3 +241,32 @@ func TestClientErrors(t *testing.T) {
 		t.Errorf("nonsense: %v", err)
 	}
 }
+
+// TestStatus: what isn't known yet isn't said.
+func TestStatus(t *testing.T) {
+	got, err := serve(t, newTestServer(false)).Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.State != StateRestoring || got.Networks != 0 || got.PID != os.Getpid() || got.Daemon.Version != "1.2.3" || got.Started.IsZero() {
+		t.Errorf("while restoring: %+v", got)
+	}
+	s := newTestServer(true)
+	c := serve(t, s)
+	for trouble, state := range map[string]string{"": StateHealthy, "no space": StateFailing} {
+		s.Health = troubled(trouble)
+		if got, err = c.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got.State != state || got.Networks != 2 || got.Endpoints != 3 || got.Ports != 5 || got.Firewall != "nftables" || got.RepairedLinks.Count != 7 {
+			t.Errorf("trouble %q: %+v", trouble, got)
+		}
+	}
+}
+
+// troubled is the health of a daemon that can't repair something, unless it is "".
+type troubled string
+
+func (h troubled) Health() Status {
+	return Status{Firewall: "nftables", Trouble: string(h), RepairedLinks: Repaired{Count: 7}}
+}

@@ -47,6 +47,44 @@ type Daemon struct {
 	Daemon  Build `json:"daemon"`
 }
 
+// Status is the reply to GET /v1/status.
+type Status struct {
+	Version int       `json:"version"`
+	Daemon  Build     `json:"daemon"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	// State is StateRestoring, StateHealthy, or StateFailing. While it restores
+	// the rest isn't known.
+	State     string `json:"state"`
+	Networks  int    `json:"networks"`
+	Endpoints int    `json:"endpoints"`
+	Ports     int    `json:"ports"` // published ones
+	// Firewall is who filters: "nftables" or "iptables".
+	Firewall string `json:"firewall,omitempty"`
+	// Checked is when the kernel was last compared with the records as a whole,
+	// and Trouble why it couldn't be, or not be made equal.
+	Checked time.Time `json:"checked,omitzero"`
+	Trouble string    `json:"trouble,omitempty"`
+	// RepairedLinks and RepairedRules are what others had changed since the
+	// daemon was ready.
+	RepairedLinks Repaired `json:"repaired_links"`
+	RepairedRules Repaired `json:"repaired_rules"`
+}
+
+// The states of a daemon.
+const (
+	StateRestoring = "restoring" // its networks, after it was started
+	StateHealthy   = "healthy"   // the kernel is as recorded
+	StateFailing   = "failing"   // it can't be made so
+)
+
+// Repaired counts objects in the kernel that were made as recorded again.
+type Repaired struct {
+	Count int       `json:"count"`
+	Last  time.Time `json:"last,omitzero"`
+	What  string    `json:"what,omitempty"` // the last one
+}
+
 // Build says what a binary was built from.
 type Build struct {
 	Version  string `json:"version"`            // of fairway, e.g. "1.0.0"

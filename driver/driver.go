@@ -174,6 +174,7 @@ type Driver struct {
 	seen      map[string]time.Time // engine → when it last told what it knows
 	live      map[liveKey]store.LivePorts
 	waiting   map[liveKey][]Waiting // those of live that can't be published
+	health    Health
 }
 
 // A network is a record and what its mode makes of it.

@@ -30,6 +30,7 @@ func (d *Driver) Restore(ctx context.Context) error {
 	if err != nil {
 		d.log.Error(err)
 	}
+	d.restored()
 	d.log.WithField("repaired", repaired).Infof("restored %d networks, %d endpoints", len(d.Networks()), len(d.Endpoints()))
 	return ctx.Err()
 }
@@ -45,9 +46,7 @@ func (d *Driver) Reconcile(ctx context.Context) (repaired int, err error) {
 	defer h.release()
 	links, firewall := d.wanted()
 	repairs, linkErr := d.opts.Kernel.Reconcile(ctx, links)
-	for _, r := range repairs {
-		d.log.WithField("object", r.Object).Warn("repaired: " + r.What)
-	}
+	d.repaired(repairs, nil)
 	d.retakePorts(ctx)
 	rules, firewallErr := d.opts.Firewall.Reconcile(ctx, firewall)
 	d.repairedRules(rules)
@@ -56,16 +55,16 @@ func (d *Driver) Reconcile(ctx context.Context) (repaired int, err error) {
 		d.told = true
 		d.mu.Unlock()
 	}
-	return len(repairs) + len(rules), errors.Join(linkErr, firewallErr)
+	err = errors.Join(linkErr, firewallErr)
+	d.looked(err)
+	return len(repairs) + len(rules), err
 }
 
-// repairedRules logs what was repaired. Datagrams that came to published ports
+// repairedRules notes what was repaired. Datagrams that came to published ports
 // while their rules were gone began connections that aren't translated, and go
 // on so as long as the client sends: those are forgotten.
 func (d *Driver) repairedRules(repairs []nat.Repair) {
-	for _, r := range repairs {
-		d.log.WithField("object", "firewall").Warn("repaired: " + r.What)
-	}
+	d.repaired(nil, repairs)
 	if len(repairs) == 0 {
 		return
 	}

@@ -98,7 +98,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	open.add(changes.Close)
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, log)})
 	return parts{
-		networks: d, addresses: pools, records: operated{d, log}, publisher: d, peerEngine: engine.PeerEngine,
+		networks: d, addresses: pools, records: operated{d, backendName(firewall.Backend), log}, publisher: d, peerEngine: engine.PeerEngine,
 		restore: func(ctx context.Context) error {
 			if err := routers.Set(); err != nil {
 				log.WithError(err).Warn("containers can send router advertisements to each other")

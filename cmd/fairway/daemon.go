@@ -72,7 +72,10 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 		Networks: p.networks, Addresses: p.addresses,
 		Ready: ready, PeerEngine: p.peerEngine, Log: d.log,
 	})
-	operators := admin.New(admin.Options{Records: p.records, Publisher: p.publisher, Ready: ready, Build: d.build, Log: d.log})
+	health, _ := p.records.(admin.Health)
+	operators := admin.New(admin.Options{
+		Records: p.records, Publisher: p.publisher, Health: health, Ready: ready, Build: d.build, Log: d.log,
+	})
 
 	g, ctx := errgroup.WithContext(ctx)
 	start := func(t task) {
@@ -98,8 +101,8 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 		}
 		close(ready)
 		d.log.WithField("version", d.build.Version).Info("ready")
-		notify(d.log, sd.SdNotifyReady+"\nSTATUS=fairway "+d.build.Version)
-		for _, t := range p.tasks {
+		notify(d.log, sd.SdNotifyReady)
+		for _, t := range append(p.tasks, task{"tell systemd", func(ctx context.Context) error { return tell(ctx, d.log, operators.Status) }}) {
 			start(t)
 		}
 		return nil

@@ -45,6 +45,14 @@ func newBackend(ctx context.Context, choice string, opts nat.Options) (unroutabl
 	return &onlyIptables{Firewall: f}, nil
 }
 
+// backendName returns what --firewall calls a backend.
+func backendName(b unroutable.Backend) string {
+	if _, ok := b.(*nftables.Firewall); ok {
+		return "nftables"
+	}
+	return "iptables"
+}
+
 // onlyIptables removes what the nftables backend left, once its own rules are
 // there. The other way round, the nftables backend looks after iptables itself.
 type onlyIptables struct {

@@ -13,7 +13,21 @@ import (
 // operated is the driver as operators see it.
 type operated struct {
 	*driver.Driver
-	log logrus.FieldLogger
+	firewall string // the backend's name
+	log      logrus.FieldLogger
+}
+
+// Health says in the operators' words what the looks at the kernel found.
+func (o operated) Health() admin.Status {
+	h := o.Driver.Health()
+	s := admin.Status{
+		Firewall: o.firewall, Checked: h.Checked,
+		RepairedLinks: admin.Repaired(h.Links), RepairedRules: admin.Repaired(h.Rules),
+	}
+	if h.Trouble != nil {
+		s.Trouble = h.Trouble.Error()
+	}
+	return s
 }
 
 // PortStates says in the operators' words how published ports are.
