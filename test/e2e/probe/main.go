@@ -24,6 +24,7 @@ const usage = `usage: probe COMMAND ...
                              1 s; FROM is the address and port to ask from
   talk ADDRESS SECONDS       one TCP connection, a line each 20 ms; print how many answers came
                              and the longest wait for one; exit 1 if the connection broke
+  flood ADDRESS SECONDS      a datagram each ms to an UDP port; print how many were sent
   hold PROTO ADDRESS         take a port as a host's process does, print "held", until told to end
   exec PIDFILE COMMAND ...   write the process id down and become COMMAND
   enter DIR COMMAND ...      become COMMAND in a mount namespace whose root is the mount DIR
@@ -36,7 +37,7 @@ func main() {
 		os.Exit(2)
 	}
 	commands := map[string]func([]string) error{
-		"serve": serve, "sleep": sleep, "ask": ask, "talk": talk, "hold": hold, "exec": execute, "enter": enter, "init": initHost,
+		"serve": serve, "sleep": sleep, "ask": ask, "talk": talk, "flood": flood, "hold": hold, "exec": execute, "enter": enter, "init": initHost,
 	}
 	run, ok := commands[os.Args[1]]
 	if !ok {

@@ -202,6 +202,33 @@ func talk(args []string) error {
 	return nil
 }
 
+// flood sends a datagram each millisecond, whatever becomes of them.
+func flood(args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("flood: want ADDRESS SECONDS")
+	}
+	seconds, err := strconv.ParseFloat(args[1], 64)
+	if err != nil {
+		return err
+	}
+	c, err := net.Dial("udp", args[0])
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	fmt.Println("floods")
+	sent := 0
+	every := time.NewTicker(time.Millisecond)
+	defer every.Stop()
+	for end := time.Now().Add(time.Duration(seconds * float64(time.Second))); time.Now().Before(end); <-every.C {
+		if _, err = fmt.Fprintln(c, "flood"); err == nil { // else it is the ICMP error for the one before
+			sent++
+		}
+	}
+	fmt.Printf("%d sent\n", sent)
+	return nil
+}
+
 // hold takes a port and does nothing with it.
 func hold(args []string) error {
 	if len(args) != 2 {
