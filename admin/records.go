@@ -40,6 +40,7 @@ type States struct {
 type State struct {
 	From, Why                   string // see Port.ReachableFrom
 	Live                        bool   // by AddPorts
+	Carried                     bool   // all of it by the daemon: see ProxiedAll
 	Connections, Bytes, Packets uint64
 }
 
@@ -103,7 +104,7 @@ func portsOf(r Records, s States, traffic bool, show func(Published) bool) Ports
 				Protocol: protocol(p.Proto), HostIP: hostIP(p), HostPort: p.HostPort, IP: p.IP, Port: p.Port,
 				Container: e.Container, ContainerID: e.ContainerID, Endpoint: e.ID,
 				Network: e.Network, NetworkName: names[e.Network],
-				TakenBy: by, Proxied: proxied(p, by), Live: state.Live, ReachableFrom: cmp.Or(state.From, "unknown"), Why: state.Why,
+				TakenBy: by, Proxied: proxied(p, by, state.Carried), Live: state.Live, ReachableFrom: cmp.Or(state.From, "unknown"), Why: state.Why,
 			}
 			if traffic {
 				port.Connections = &state.Connections
@@ -122,14 +123,14 @@ func portsOf(r Records, s States, traffic bool, show func(Published) bool) Ports
 	return reply
 }
 
-// proxied says which of p's packets the daemon carries itself: none if somebody
-// else has the port.
-func proxied(p store.PortBinding, takenBy string) string {
+// proxied says which of p's packets the daemon carries itself, besides all of
+// those that it is to carry: none if somebody else has the port.
+func proxied(p store.PortBinding, takenBy string, carried bool) string {
 	tcpOrUDP := p.Proto == 6 || p.Proto == 17
 	switch {
-	case !tcpOrUDP || !p.HostIP.Is6() || takenBy != "":
+	case !tcpOrUDP || takenBy != "" || !p.HostIP.Is6() && !carried:
 		return ""
-	case p.IP.Is4():
+	case carried || p.IP.Is4():
 		return ProxiedAll
 	}
 	return ProxiedLocal

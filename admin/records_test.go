@@ -25,7 +25,7 @@ func TestProxied(t *testing.T) {
 		if c.host != "" {
 			p.HostIP = netip.MustParseAddr(c.host)
 		}
-		if got := proxied(p, c.takenBy); got != c.is {
+		if got := proxied(p, c.takenBy, false); got != c.is {
 			t.Errorf("%+v: %q", c, got)
 		}
 	}

@@ -147,14 +147,14 @@ type Port struct {
 	// fairway holds the port.
 	TakenBy string `json:"taken_by,omitempty"`
 	// Proxied says what the daemon carries itself, since the kernel can't translate
-	// it: ProxiedAll or ProxiedLocal; absent for nothing, and where the port is
+	// it or the host's firewall is to decide: ProxiedAll or ProxiedLocal; absent for nothing, and where the port is
 	// somebody else's.
 	Proxied string `json:"proxied,omitempty"`
 	// Live is true if the port was published while the container ran.
 	Live bool `json:"live,omitempty"`
 	// ReachableFrom is by what the kernel holds, other programs' rules aside:
-	// "all"; what the option publish says, e.g. "10.0.0.0/8,iface:eth1"; "this
-	// host"; "routing", by a route to the container's address;
+	// "all"; what the option publish says, e.g. "10.0.0.0/8,iface:eth1"; "host
+	// firewall", whoever the host's own INPUT rules let in; "this host"; "routing", by a route to the container's address;
 	// "nobody"; "unknown" if the kernel couldn't be asked. Why says why it isn't
 	// what was meant.
 	ReachableFrom string `json:"reachable_from"`
@@ -169,7 +169,7 @@ type Port struct {
 
 // What may be proxied of a port.
 const (
-	ProxiedAll   = "all"   // everything: it comes by IPv6 to an IPv4 address
+	ProxiedAll   = "all"   // everything: it comes by IPv6 to an IPv4 address, or publish=host-firewall
 	ProxiedLocal = "local" // what comes to ::1, or from a link-local address
 )
 

@@ -101,6 +101,12 @@ func (n Network) checkClients(c nat.Clients) error {
 		return fmt.Errorf("option publish=%q: not allowed with publish_by=docker: Docker's rules decide then", c)
 	case n.set.Mode4 == nat.Unprotected && n.IPv4, n.set.Mode6 == nat.Unprotected && n.IPv6:
 		return fmt.Errorf("option publish=%q: not allowed with gateway mode nat-unprotected, where every port can be reached", c)
+	case !c.HostFirewall:
+		return nil
+	case n.set.Mode4 == nat.Routed && n.IPv4, n.set.Mode6 == nat.Routed && n.IPv6:
+		return fmt.Errorf("option publish=%q: not allowed with gateway mode routed, where ports of the host have no part", c)
+	case len(n.set.Trusted) > 0:
+		return fmt.Errorf("option publish=%q: not allowed with com.docker.network.bridge.trusted_host_interfaces: what is routed doesn't pass the host's INPUT rules", c)
 	}
 	return nil
 }

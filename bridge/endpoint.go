@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"fairway/link"
 	"fairway/nat"
@@ -117,16 +118,32 @@ func (n Network) IfaceName(e store.Endpoint) string {
 // gateway bridge, for want of a gateway of ours.
 func (n Network) KeepGatewayService() bool { return n.set.PublishBy == byDocker }
 
+// clients returns who may reach an endpoint's ports.
+func (n Network) clients(o EndpointOptions) nat.Clients {
+	if o.Clients != nil {
+		return *o.Clients
+	}
+	return n.set.Clients
+}
+
 // EndpointFirewall returns what the firewall must hold for the endpoint: nothing
-// for what is published to an address of the other family.
+// for what is published to an address of the other family, and just the answers
+// for what the daemon carries under the clients' addresses.
 func (n Network) EndpointFirewall(e store.Endpoint) nat.Endpoint {
 	o, _ := n.set.ParseEndpointOptions(e.Options)
 	out := nat.Endpoint{
 		ID: e.ID, Network: n.ID, Link: n.Link, IPv4: e.IPv4.Addr(), IPv6: e.IPv6.Addr(),
 		Direct: len(n.set.Trusted) > 0, Clients: o.Clients,
 	}
+	hostDecides := n.clients(o).HostFirewall
 	for _, p := range e.Published {
 		if p.HostIP.IsValid() && p.HostIP.Is6() != p.IP.Is6() {
+			continue
+		}
+		if hostDecides {
+			if !slices.Contains(out.Carried, p.IP) {
+				out.Carried = append(out.Carried, p.IP)
+			}
 			continue
 		}
 		out.Ports = append(out.Ports, nat.Port{

@@ -107,7 +107,7 @@ func Table(o *Options) option.Table {
 		row("snat", "an IPv4 address", "Source address of what leaves the network, instead of masquerading.", option.Addr4(&o.SNAT)),
 		row("snat6", "an IPv6 address", "Source address of IPv6 packets that leave the network.", option.Addr6(&o.SNAT6)),
 		row("publish_by", "fairway or docker", "docker: Docker publishes ports over its gateway bridge, so that docker ps shows them.", option.OneOf(&o.PublishBy, byFairway, byDocker)),
-		row("publish", nat.ClientsAllowed, "Who may reach published ports, beside the host itself and containers of the network: everybody (all), nobody (loopback), or clients with these addresses or that come in by these links.", clients(&o.Clients)),
+		row("publish", nat.ClientsAllowed, "Who may reach published ports, beside the host itself and containers of the network: everybody (all), nobody (loopback), clients with these addresses or that come in by these links, or whoever the host's own INPUT rules let in (host-firewall).", clients(&o.Clients)),
 		row("antispoof", trueOrFalse, "The bridge learns nothing from a container: static FDB entry, permanent neighbour entries, no router advertisements from it; false: the port learns, as Docker's do.", option.Bool(&o.Antispoof)),
 		row(docker+"bridge.name", "the name of a link: at most 15 letters, digits, - _ . @", "Name of the bridge; one that is there already is used and left as it is.", option.LinkName(&o.Name)),
 		row(docker+"bridge.enable_ip_masquerade", trueOrFalse, "What leaves the network takes the host's address (or that of snat).", option.Bool(&o.Masquerade)),

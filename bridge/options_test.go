@@ -73,7 +73,7 @@ func TestRefusals(t *testing.T) {
 		"mtu for IPv6":     {dual(v4(with("mtu", "1000"))), `option mtu="1000": want at least 1280 bytes with IPv6 (RFC 8200)`},
 		"publish internal": {internal(v4(with("publish_by", "docker"))), `option publish_by="docker": not allowed with --internal`},
 		"publish, no gw":   {v4(with("publish_by", "docker", "gateway", "none")), `option publish_by="docker": not allowed with gateway=none`},
-		"clients":          {v4(with("publish", "10.0.0.0/8;eth0")), `option publish="10.0.0.0/8;eth0": want all, loopback, or a list of CIDR prefixes, addresses and iface:NAME`},
+		"clients":          {v4(with("publish", "10.0.0.0/8;eth0")), `option publish="10.0.0.0/8;eth0": want all, loopback, host-firewall, or a list of CIDR prefixes, addresses and iface:NAME`},
 		"clients, Docker":  {v4(with("publish", "loopback", "publish_by", "docker")), `option publish="loopback": not allowed with publish_by=docker: Docker's rules decide then`},
 		"clients, open":    {v4(with("publish", "10.1.0.0/16", label+"bridge.gateway_mode_ipv4", "nat-unprotected")), `option publish="10.1.0.0/16": not allowed with gateway mode nat-unprotected, where every port can be reached`},
 		"adverts":          {v4(with(label+"advertise_addr_nmsgs", "4")), `option com.docker.network.advertise_addr_nmsgs="4": want a number from 0 to 3`},

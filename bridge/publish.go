@@ -22,6 +22,11 @@ func (n Network) Bindings(e store.Endpoint, want store.PortBinding) ([]store.Por
 	if !n.publishes() {
 		return nil, nil
 	}
+	if want.Proto == unix.IPPROTO_SCTP {
+		if o, _ := n.set.ParseEndpointOptions(e.Options); n.clients(o).HostFirewall {
+			return nil, fmt.Errorf("publish port %d/sctp: not with publish=%s: want tcp or udp", want.Port, n.clients(o))
+		}
+	}
 	host := want.HostIP
 	if !host.IsValid() {
 		host = n.set.HostBinding

@@ -62,9 +62,8 @@ func TestMayCarry(t *testing.T) {
 		{"2001:db8::9", "eth0", "10.3.0.4", false},
 		{"::1", "lo", "10.3.0.4", true},
 	} {
-		client := netip.MustParseAddr(c.client).WithZone(c.link)
-		if got := d.MayCarry(client, netip.MustParseAddr(c.container)); got != c.want {
-			t.Errorf("from %s to %s: %t, want %t", client, c.container, got, c.want)
+		if got, _ := d.MayCarry(c.link, netip.MustParseAddr(c.client), netip.MustParseAddr(c.container)); got != c.want {
+			t.Errorf("from %s by %q to %s: %t, want %t", c.client, c.link, c.container, got, c.want)
 		}
 	}
 }

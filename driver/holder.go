@@ -75,7 +75,7 @@ const namedAtOnce = 5
 // looked for.
 func (d *Driver) holdPorts(ctx context.Context, e store.Endpoint, budget *int) {
 	log := d.log.WithField("endpoint", e.ID)
-	all := heldBy(e)
+	all := d.heldBy(e)
 	if d.opts.Ports.Restore(e.ID, all) == nil && !d.anyTaken(e.ID) {
 		return
 	}
@@ -122,7 +122,7 @@ func (d *Driver) retakePorts(ctx context.Context) {
 			d.holdPorts(ctx, e, &budget)
 		}
 		published := map[nat.Held]bool{}
-		for _, h := range heldBy(e) {
+		for _, h := range d.heldBy(e) {
 			published[h] = true
 		}
 		for _, k := range keys {
@@ -166,5 +166,6 @@ func (d *Driver) setTaken(k lostPort, by string, taken bool) {
 // Taken reports whether somebody else took a port that an endpoint publishes,
 // while the daemon was down, and who: "unknown" if that wasn't found.
 func (d *Driver) Taken(endpoint string, p store.PortBinding) (by string, taken bool) {
-	return d.takenBy(lostPort{endpoint, heldPort(p)})
+	e, _ := d.endpoint(endpoint)
+	return d.takenBy(lostPort{endpoint, heldPort(p, d.hostDecides(e))})
 }

@@ -132,13 +132,14 @@ func (d *Driver) reserve(ctx context.Context, e store.Endpoint, asked []store.Po
 	var out []store.PortBinding
 	var requests []nat.Request
 	var of [][]int // request → indices in out
+	hostDecides := d.hostDecides(e)
 	for i, want := range asked {
 		request := nat.Request{Proto: want.Proto, First: want.HostPort, Last: max(want.HostPort, want.HostPortEnd)}
 		var indices []int
 		for _, b := range wanted[i] {
 			if b.HostIP.IsValid() { // otherwise the host has no part in it
 				request.HostIPs = append(request.HostIPs, b.HostIP)
-				request.Targets = append(request.Targets, carried(b))
+				request.Targets = append(request.Targets, carried(b, hostDecides))
 				indices = append(indices, len(out))
 			}
 			out = append(out, b)
@@ -167,7 +168,7 @@ func (d *Driver) reserve(ctx context.Context, e store.Endpoint, asked []store.Po
 func (d *Driver) evictStale(ctx context.Context, e store.Endpoint, requests []nat.Request) (evicted bool) {
 	for _, o := range d.Endpoints() {
 		n, ok := d.network(o.Network)
-		if !ok || o.ID == e.ID || !holdsAny(o, requests) || d.attached(ctx, n, o) {
+		if !ok || o.ID == e.ID || !d.holdsAny(o, requests) || d.attached(ctx, n, o) {
 			continue
 		}
 		d.log.WithField("endpoint", o.ID).Warn("stale endpoint removed: another one publishes its port")
@@ -180,8 +181,8 @@ func (d *Driver) evictStale(ctx context.Context, e store.Endpoint, requests []na
 	return evicted
 }
 
-func holdsAny(e store.Endpoint, requests []nat.Request) bool {
-	for _, h := range heldBy(e) {
+func (d *Driver) holdsAny(e store.Endpoint, requests []nat.Request) bool {
+	for _, h := range d.heldBy(e) {
 		for _, r := range requests {
 			if h.Proto == r.Proto && h.Port >= r.First && h.Port <= max(r.First, r.Last) {
 				return true
@@ -194,7 +195,7 @@ func holdsAny(e store.Endpoint, requests []nat.Request) bool {
 // reserveAgain gives the owner back the ports that its record says.
 func (d *Driver) reserveAgain(ctx context.Context, e store.Endpoint) error {
 	var requests []nat.Request
-	for _, h := range heldBy(e) {
+	for _, h := range d.heldBy(e) {
 		requests = append(requests, nat.Request{Proto: h.Proto, HostIPs: []netip.Addr{h.HostIP}, Targets: []netip.AddrPort{h.Target}, First: h.Port, Last: h.Port})
 	}
 	_, err := d.opts.Ports.Reserve(context.WithoutCancel(ctx), e.ID, requests)
@@ -209,15 +210,16 @@ func portsOnly(n network, e store.Endpoint) nat.Endpoint {
 }
 
 // heldBy returns the host's ports that are e's.
-func heldBy(e store.Endpoint) (out []nat.Held) {
+func (d *Driver) heldBy(e store.Endpoint) (out []nat.Held) {
+	hostDecides := d.hostDecides(e)
 	for _, p := range e.Published {
 		if p.HostIP.IsValid() {
-			out = append(out, heldPort(p))
+			out = append(out, heldPort(p, hostDecides))
 		}
 	}
 	return out
 }
 
-func heldPort(p store.PortBinding) nat.Held {
-	return nat.Held{Proto: p.Proto, HostIP: p.HostIP, Port: p.HostPort, Target: carried(p)}
+func heldPort(p store.PortBinding, hostDecides bool) nat.Held {
+	return nat.Held{Proto: p.Proto, HostIP: p.HostIP, Port: p.HostPort, Target: carried(p, hostDecides)}
 }

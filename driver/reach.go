@@ -22,6 +22,9 @@ type PublishedPort struct {
 type Reach struct {
 	From From
 	Why  string // why not from everywhere
+	// Carried: all that comes to the port goes through the daemon, since the host
+	// itself decides who may.
+	Carried bool
 }
 
 // From is who reaches a port: one of those below or, where the option publish
@@ -30,9 +33,10 @@ type From string
 
 // Who reaches a port.
 const (
-	FromAll     From = "all"       // whoever can send to the host
-	FromHost    From = "this host" // only the host itself
-	FromRouted  From = "routing"   // whoever has a route to the container's own address
+	FromAll     From = "all"           // whoever can send to the host
+	FromAllowed From = "host firewall" // whoever the host's own INPUT rules let in
+	FromHost    From = "this host"     // only the host itself
+	FromRouted  From = "routing"       // whoever has a route to the container's own address
 	FromNobody  From = "nobody"
 	FromUnknown From = "unknown" // the kernel couldn't be asked
 )
@@ -53,15 +57,16 @@ func (d *Driver) Reach(ctx context.Context) map[PublishedPort]Reach {
 				l, looked = d.look(ctx, n), true
 			}
 			attached := d.attached(ctx, n, e)
-			who := n.view.Firewall().Clients
-			if f := n.view.EndpointFirewall(e); f.Clients != nil {
-				who = *f.Clients
-			}
+			who := n.clients(e)
 			for _, p := range e.Published {
 				r := l.reach(p, who)
-				if !attached && r.From != FromUnknown {
-					r = Reach{FromNobody, "its container is gone"}
+				if by, taken := d.Taken(e.ID, p); taken && who.HostFirewall {
+					r = Reach{From: FromNobody, Why: "the port is taken by " + by}
 				}
+				if !attached && r.From != FromUnknown {
+					r = Reach{From: FromNobody, Why: "its container is gone"}
+				}
+				r.Carried = who.HostFirewall
 				out[PublishedPort{e.ID, p}] = r
 			}
 		}
@@ -72,12 +77,12 @@ func (d *Driver) Reach(ctx context.Context) map[PublishedPort]Reach {
 	lacks, err := d.opts.Firewall.Lacking(ctx, ports)
 	if err != nil {
 		for p := range out {
-			out[p] = Reach{FromUnknown, err.Error()}
+			out[p] = Reach{From: FromUnknown, Why: err.Error()}
 		}
 	}
 	for _, l := range lacks {
 		from := map[nat.LackKind]From{nat.Unserved: FromNobody, nat.Unguarded: FromAll, nat.Unsure: FromUnknown}[l.Kind]
-		out[is[nat.PortOf{Endpoint: l.Endpoint, Port: l.Port}]] = Reach{from, l.Why}
+		out[is[nat.PortOf{Endpoint: l.Endpoint, Port: l.Port}]] = Reach{From: from, Why: l.Why}
 	}
 	return out
 }
@@ -92,9 +97,9 @@ func (d *Driver) published() (ports []nat.Endpoint, is map[nat.PortOf]PublishedP
 				continue
 			}
 			f := n.view.EndpointFirewall(e)
-			i := 0
+			i, hostDecides := 0, n.clients(e).HostFirewall
 			for _, p := range e.Published { // in their order, but for those that are proxied
-				if !proxied(p) {
+				if !proxied(p) && !hostDecides {
 					is[nat.PortOf{Endpoint: e.ID, Port: f.Ports[i]}] = PublishedPort{e.ID, p}
 					i++
 				}
@@ -143,24 +148,28 @@ func (l hostLook) reach(p store.PortBinding, who nat.Clients) Reach {
 	if p.IP.Is6() {
 		off = l.off6
 	}
+	off = off && !who.HostFirewall
 	switch {
 	case l.err != nil:
-		return Reach{FromUnknown, l.err.Error()}
+		return Reach{From: FromUnknown, Why: l.err.Error()}
 	case l.why != "":
-		return Reach{FromNobody, l.why}
+		return Reach{From: FromNobody, Why: l.why}
 	case !p.HostIP.IsValid() && off:
-		return Reach{FromHost, "IP forwarding is off"}
+		return Reach{From: FromHost, Why: "IP forwarding is off"}
 	case !p.HostIP.IsValid() && who.All():
 		return Reach{From: FromRouted}
 	case p.HostIP.IsLoopback():
 		return Reach{From: FromHost}
 	case !p.HostIP.IsUnspecified() && !l.addresses[p.HostIP]:
-		return Reach{FromNobody, p.HostIP.String() + " is not an address of the host"}
+		return Reach{From: FromNobody, Why: p.HostIP.String() + " is not an address of the host"}
 	case off:
-		return Reach{FromHost, "IP forwarding is off"}
+		return Reach{From: FromHost, Why: "IP forwarding is off"}
 	}
-	if who.HostOnly {
-		return Reach{FromHost, "publish=loopback"}
+	switch {
+	case who.HostOnly:
+		return Reach{From: FromHost, Why: "publish=loopback"}
+	case who.HostFirewall:
+		return Reach{From: FromAllowed}
 	}
 	return Reach{From: From(who.String())} // all, or a list
 }

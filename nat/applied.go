@@ -79,7 +79,7 @@ func (s State) Gone() Delta {
 // Restricts reports whether an endpoint of d says itself who may reach it.
 func (d Delta) Restricts() bool {
 	for _, e := range d.Endpoints {
-		if e != nil && e.Clients != nil {
+		if e != nil && e.Clients != nil && !e.Clients.HostFirewall {
 			return true
 		}
 	}

@@ -62,7 +62,7 @@ func (n Network) check() error {
 }
 
 func (e Endpoint) check() error {
-	if len(e.Ports) == 0 {
+	if len(e.Ports)+len(e.Carried) == 0 {
 		return nil // nothing of it is in a rule
 	}
 	if err := CheckLink(e.Link); err != nil {
@@ -71,6 +71,11 @@ func (e Endpoint) check() error {
 	if e.Clients != nil {
 		if err := e.Clients.check(); err != nil {
 			return err
+		}
+	}
+	for _, a := range e.Carried {
+		if !a.IsValid() {
+			return errors.New("an invalid carried address")
 		}
 	}
 	for _, p := range e.Ports {

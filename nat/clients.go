@@ -14,22 +14,30 @@ import (
 // all, if nothing is set. The host itself always may, and so may containers on
 // the same bridge, which don't need a published port.
 type Clients struct {
-	HostOnly bool           // nobody else
-	Prefixes []netip.Prefix // those with these addresses, as the packet comes in
-	Links    []string       // those whose packets come in by these links
+	HostOnly bool // nobody else
+	// HostFirewall: whoever the host's own INPUT rules let in. The kernel doesn't
+	// translate such ports: a Proxy carries what comes to their sockets.
+	HostFirewall bool
+	Prefixes     []netip.Prefix // those with these addresses, as the packet comes in
+	Links        []string       // those whose packets come in by these links
 }
 
 // ClientsAllowed says what ParseClients takes.
-const ClientsAllowed = "all, loopback, or a list of CIDR prefixes, addresses and iface:NAME"
+const ClientsAllowed = "all, loopback, host-firewall, or a list of CIDR prefixes, addresses and iface:NAME"
 
-// ParseClients reads all, loopback, or a list of prefixes, addresses and
-// iface:NAME, separated by commas or spaces.
+const hostFirewall = "host-firewall"
+
+// ParseClients reads all, loopback, host-firewall, or a list of prefixes,
+// addresses and iface:NAME, separated by commas or spaces. Host-firewall stands
+// alone: the host's rules can say the rest.
 func ParseClients(s string) (c Clients, err error) {
 	switch s {
 	case "all":
 		return Clients{}, nil
 	case "loopback":
 		return Clients{HostOnly: true}, nil
+	case hostFirewall:
+		return Clients{HostFirewall: true}, nil
 	}
 	for _, word := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' }) {
 		if name, ok := strings.CutPrefix(word, "iface:"); ok {
@@ -80,12 +88,14 @@ func (c Clients) canonical() Clients {
 }
 
 // All reports whether everybody may.
-func (c Clients) All() bool { return !c.HostOnly && len(c.Prefixes)+len(c.Links) == 0 }
+func (c Clients) All() bool {
+	return !c.HostOnly && !c.HostFirewall && len(c.Prefixes)+len(c.Links) == 0
+}
 
 // Admit reports whether packets from an address that come in by a link may pass;
 // the host's own come in by lo. A link that isn't known is "".
 func (c Clients) Admit(from netip.Addr, link string) bool {
-	return c.All() || link == "lo" || slices.Contains(c.Links, link) ||
+	return c.All() || c.HostFirewall || link == "lo" || slices.Contains(c.Links, link) ||
 		slices.ContainsFunc(c.Prefixes, func(p netip.Prefix) bool { return p.Contains(from) })
 }
 
@@ -94,6 +104,8 @@ func (c Clients) String() string {
 	switch {
 	case c.HostOnly:
 		return "loopback"
+	case c.HostFirewall:
+		return hostFirewall
 	case c.All():
 		return "all"
 	}
@@ -113,12 +125,14 @@ func (c Clients) Key() string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// Policies returns the clients that s says anything of, each once, by their
-// keys.
+// Filtered reports whether the firewall looks at who sends to the ports.
+func (c Clients) Filtered() bool { return !c.All() && !c.HostFirewall }
+
+// Policies returns the clients that are filtered, each once, by their keys.
 func (s State) Policies() map[string]Clients {
 	out := map[string]Clients{}
 	add := func(c Clients) {
-		if !c.All() {
+		if c.Filtered() {
 			out[c.Key()] = c
 		}
 	}

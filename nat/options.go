@@ -13,7 +13,7 @@ type Options struct {
 	Instance string             // of the store: marks the rules that are ours
 	Log      logrus.FieldLogger // nil: silent
 	Step     func(string)       // told of every change before it is made; may be nil
-	Mark     uint32             // the bits that let packets be routed to our subnets; 0: DefaultMark
+	Marks    Marks              // bits of packets' marks that are ours; none: those of DefaultMask
 }
 
 var instanceName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`) //nolint:gochecknoglobals // a constant
@@ -32,8 +32,8 @@ func (o Options) Complete() (Options, error) {
 	if o.Step == nil {
 		o.Step = func(string) {}
 	}
-	if o.Mark == 0 {
-		o.Mark = DefaultMark
+	if o.Marks == (Marks{}) {
+		o.Marks, _ = MarksOf(DefaultMask)
 	}
 	return o, nil
 }

@@ -64,6 +64,10 @@ type Endpoint struct {
 	Direct  bool     // the network has Trusted links
 	Clients *Clients // who may reach its ports; nil: as the network says
 	Ports   []Port
+	// Carried are addresses of it with ports that a Proxy carries under the
+	// clients' own addresses (Clients.HostFirewall): what it answers to those is
+	// the Proxy's. Such ports aren't among Ports.
+	Carried []netip.Addr
 }
 
 // A Port is published: whoever sends to HostIP:HostPort reaches Target:TargetPort.

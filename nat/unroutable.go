@@ -1,14 +1,36 @@
 package nat
 
 import (
+	"fmt"
+	"math/bits"
+
 	"net/netip"
 	"slices"
 )
 
-// DefaultMark is the bit of a packet's mark that says: this one may be routed
-// to a fairway subnet. Kubernetes has 0x4000 and 0x8000, Tailscale 0xff0000,
-// wg-quick whole marks of 16 bits.
-const DefaultMark = 0x10000000
+// Marks are the bits of a packet's mark that are ours.
+type Marks struct {
+	Reach uint32 // this one may be routed to a fairway subnet
+	// Carry: this one is an answer to a client whose address the daemon's own
+	// socket has (package proxy), and goes to that socket.
+	Carry uint32
+}
+
+// DefaultMask has the bits of the default marks. Kubernetes has 0x4000 and
+// 0x8000, Tailscale 0xff0000, wg-quick whole marks of 16 bits.
+const DefaultMask = 0x30000000
+
+// MarksOf shares the bits of a mask out: the highest one is Carry.
+func MarksOf(mask uint32) (Marks, error) {
+	if bits.OnesCount32(mask) < 2 {
+		return Marks{}, fmt.Errorf("mark mask %#x: want at least two bits", mask)
+	}
+	carry := uint32(1) << (bits.Len32(mask) - 1)
+	return Marks{Reach: mask &^ carry, Carry: carry}, nil
+}
+
+// All returns the bits of both.
+func (m Marks) All() uint32 { return m.Reach | m.Carry }
 
 // Unroutable returns the subnets that only marked packets are routed to: those
 // of a bridge that has an address in them, sorted, none within another. It
@@ -43,6 +65,14 @@ func (s State) Unroutable(a Around) (out []netip.Prefix) {
 
 func (f Family) unroutable(n Network) bool {
 	return f.Mode != IsolatedGateway && (n.Internal || f.Mode != Unprotected)
+}
+
+// Carries reports whether ports of s's networks may be carried under clients' own
+// addresses in a family: those that it translates otherwise.
+func (s State) Carries(v6 bool) bool {
+	return slices.ContainsFunc(s.Networks, func(n Network) bool {
+		return !n.Internal && slices.ContainsFunc(n.Families, func(f Family) bool { return f.Is6() == v6 && f.Mode == ModeNAT })
+	})
 }
 
 // Pinged returns the unroutable subnets whose mode lets echo requests of

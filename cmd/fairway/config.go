@@ -47,7 +47,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	*c = config{
 		Socket: "/run/docker/plugins/fairway.sock", AdminSocket: defaultAdminSocket,
 		StateDir: "/var/lib/fairway", Firewall: "auto", IPForward: true,
-		MarkMask: nat.DefaultMark, RulePriority: unroutable.DefaultPriority,
+		MarkMask: nat.DefaultMask, RulePriority: unroutable.DefaultPriority,
 		DockerSocket: "/var/run/docker.sock", LogLevel: "info", LogFormat: "text",
 	}
 	fs.SortFlags = false
@@ -56,7 +56,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.Var(&pathValue{p: &c.StateDir}, "state-dir", "`directory` of the durable records")
 	fs.Var(&choice{p: &c.Firewall, allowed: []string{"auto", "nftables", "iptables"}}, "firewall",
 		"who filters and translates: auto (nftables where the kernel has it), nftables or iptables")
-	fs.Var(&maskValue{&c.MarkMask}, "mark-mask", "`bits` of packets' marks that let them be routed to containers; nobody else may use them")
+	fs.Var(&maskValue{&c.MarkMask}, "mark-mask", "`bits` of packets' marks, at least two, that say where they may be routed; nobody else may use them")
 	fs.Var(&priorityValue{&c.RulePriority}, "rule-priority",
 		"priority `N` of the first of three policy-routing rules that keep all others from it, and their table's number")
 	fs.Var(&boolValue{&c.IPForward}, "ip-forward", "turn IP forwarding on where it is off")
@@ -151,8 +151,11 @@ func (v *boolValue) IsBoolFlag() bool { return true }
 
 func (v *maskValue) Set(s string) error {
 	m, err := strconv.ParseUint(s, 0, 32)
-	if err != nil || m == 0 {
-		return errors.New("want a number of 32 bits, e.g. 0x10000000")
+	if err == nil {
+		_, err = nat.MarksOf(uint32(m))
+	}
+	if err != nil {
+		return errors.New("want a number of 32 bits with at least two set, e.g. 0x30000000")
 	}
 	*v.p = uint32(m)
 	return nil

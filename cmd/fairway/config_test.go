@@ -38,7 +38,7 @@ func TestConfigPrecedence(t *testing.T) {
 	pool := func(base string, size int) addressPool { return addressPool{netip.MustParsePrefix(base), size} }
 	standard := config{
 		Socket: "/run/docker/plugins/fairway.sock", AdminSocket: "/run/fairway/admin.sock", StateDir: "/var/lib/fairway",
-		Firewall: "auto", MarkMask: 0x10000000, RulePriority: 4000, IPForward: true, DockerSocket: "/var/run/docker.sock", LogLevel: "info", LogFormat: "text",
+		Firewall: "auto", MarkMask: 0x30000000, RulePriority: 4000, IPForward: true, DockerSocket: "/var/run/docker.sock", LogLevel: "info", LogFormat: "text",
 	}
 	with := func(change func(*config)) config { c := standard; change(&c); return c }
 	tests := []struct {
@@ -117,7 +117,8 @@ func TestConfigRefusals(t *testing.T) {
 		{file: "- a\n", want: `fairway.yaml:1: want lines of the form "key: value"`},
 		{file: "a: [\n", want: `fairway.yaml: yaml: line 1`},
 		{file: "log-level: info\n---\nlog-level: info\n", want: `want a single document`},
-		{file: "mark-mask: 0\n", want: `mark-mask: "0": want a number of 32 bits, e.g. 0x10000000`},
+		{file: "mark-mask: 0\n", want: `mark-mask: "0": want a number of 32 bits with at least two set, e.g. 0x30000000`},
+		{file: "mark-mask: 0x100\n", want: `mark-mask: "0x100": want a number of 32 bits with at least two set, e.g. 0x30000000`},
 		{env: env("FAIRWAY_RULE_PRIORITY", "0"), want: `environment FAIRWAY_RULE_PRIORITY="0": want a number from 256 to 32763`},
 		{env: env("FAIRWAY_FIREWALL", "pf"), want: `environment FAIRWAY_FIREWALL="pf": want auto, nftables or iptables`},
 		{env: env("FAIRWAY_DEFAULT_ADDRESS_POOL", "10.0.0.0/8"), want: "want base=CIDR,size=N"},

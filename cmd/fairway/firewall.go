@@ -15,7 +15,11 @@ import (
 // newFirewall returns the backend of a choice, whose subnets are unroutable
 // without it. Auto is nftables wherever the kernel has what that needs.
 func newFirewall(ctx context.Context, c config, instance string, log logrus.FieldLogger, step func(string)) (*unroutable.Firewall, error) {
-	opts := nat.Options{Instance: instance, Log: log, Step: step, Mark: c.MarkMask}
+	marks, err := nat.MarksOf(c.MarkMask)
+	if err != nil {
+		return nil, err
+	}
+	opts := nat.Options{Instance: instance, Log: log, Step: step, Marks: marks}
 	b, err := newBackend(ctx, c.Firewall, opts)
 	if err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func (o operated) PortStates(ctx context.Context, traffic bool) admin.States {
 	for p, r := range o.Reach(ctx) {
 		t := by[p]
 		s.Ports[admin.Published{Endpoint: p.Endpoint, PortBinding: p.PortBinding}] = admin.State{
-			From: string(r.From), Why: r.Why, Live: live[p],
+			From: string(r.From), Why: r.Why, Live: live[p], Carried: r.Carried,
 			Connections: t.Connections, Bytes: t.Bytes, Packets: t.Packets,
 		}
 	}

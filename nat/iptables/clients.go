@@ -20,7 +20,7 @@ func (r renderer) restricts() bool { return len(r.policies) > 0 }
 func (r renderer) who() (rules []rule) {
 	for _, b := range r.links {
 		for _, n := range b.nets {
-			if !n.Clients.All() && !n.Internal {
+			if n.Clients.Filtered() && !n.Internal {
 				rules = append(rules, r.rule(1, "-d %s ! -i %s -o %s %s", n.Subnet.Masked(), b.link, b.link, toWho(n.Clients)))
 			}
 		}

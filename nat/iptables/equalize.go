@@ -15,7 +15,7 @@ func (f *Firewall) equalize(ctx context.Context, want nat.State, all bool) ([]na
 	}
 	var repairs []nat.Repair
 	for _, v6 := range f.families() {
-		rules := render(want, v6, f.opts.Instance, f.opts.Mark, a)
+		rules := render(want, v6, f.opts.Instance, f.opts.Marks, a)
 		if f.accepts {
 			rules = renderAccepts(want, v6, f.opts.Instance, a)
 		}

@@ -172,7 +172,7 @@ func (f *Firewall) check6(s nat.State) error {
 // moveEndpoints changes the rules of the endpoints that differ.
 func (f *Firewall) moveEndpoints(ctx context.Context, before, after nat.Delta) error {
 	for _, v6 := range f.families() {
-		if err := f.restore(ctx, v6, endpointChange(before, after, v6, f.opts.Instance, f.opts.Mark)); err != nil {
+		if err := f.restore(ctx, v6, endpointChange(before, after, v6, f.opts.Instance, f.opts.Marks)); err != nil {
 			return err
 		}
 	}

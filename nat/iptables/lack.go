@@ -29,7 +29,7 @@ func (f *Firewall) Lacking(ctx context.Context, endpoints []nat.Endpoint) ([]nat
 				if p.Target.Is6() != v6 {
 					continue
 				}
-				kind, why := rules.lacks(e, p, v6, f.opts.Instance, f.opts.Mark)
+				kind, why := rules.lacks(e, p, v6, f.opts.Instance, f.opts.Marks)
 				if why == "" && open != "" && (e.Clients != nil || !f.want.Networks[e.Network].Clients.All()) {
 					kind, why = nat.Unsure, open
 				}
@@ -77,7 +77,7 @@ func (f *Firewall) unguarded(have present, v6 bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, c := range render(f.want.State(), v6, f.opts.Instance, f.opts.Mark, a).chains {
+	for _, c := range render(f.want.State(), v6, f.opts.Instance, f.opts.Marks, a).chains {
 		if !strings.HasPrefix(c.name, chainWho) {
 			continue
 		}
@@ -95,10 +95,10 @@ func (f *Firewall) unguarded(have present, v6 bool) (string, error) {
 }
 
 // lacks says what is missing for a port; "" if nothing.
-func (p present) lacks(e nat.Endpoint, port nat.Port, v6 bool, instance string, mark uint32) (nat.LackKind, string) {
+func (p present) lacks(e nat.Endpoint, port nat.Port, v6 bool, instance string, marks nat.Marks) (nat.LackKind, string) {
 	one := e
 	one.Ports = []nat.Port{port}
-	for _, r := range endpointRulesOf(&one, v6, instance, mark) {
+	for _, r := range endpointRulesOf(&one, v6, instance, marks) {
 		kind := nat.Unserved
 		if r.name == chainWho {
 			kind = nat.Unguarded

@@ -10,7 +10,7 @@ import (
 // setMark is the target that sets the bits of a mark and leaves the others.
 func setMark(mark uint32) string { return fmt.Sprintf("-j MARK --set-xmark %#x/%#x", mark, mark) }
 
-// marks returns the rules that let packets be routed to our subnets (see
+// markRules returns the rules that let packets be routed to our subnets (see
 // package unroutable): rank 0 says which may, also the endpoints' rules; then
 // all others to our subnets end here, and what else comes from a container is
 // marked, since the way back to it is looked up with its mark (rp_filter with
@@ -19,7 +19,7 @@ func setMark(mark uint32) string { return fmt.Sprintf("-j MARK --set-xmark %#x/%
 // The table mangle comes before the translation: what is new and to the host
 // may become a published port's, and a connection is known by the addresses
 // that it really has on our side.
-func (r renderer) marks(state nat.State) (rules []rule) {
+func (r renderer) markRules(state nat.State) (rules []rule) {
 	closed := map[netip.Prefix]bool{}
 	for _, p := range state.Unroutable(r.around) {
 		if p.Addr().Is6() == r.v6 {
@@ -30,7 +30,7 @@ func (r renderer) marks(state nat.State) (rules []rule) {
 		return nil
 	}
 	add := func(rank int, format string, args ...any) { rules = append(rules, r.rule(rank, format, args...)) }
-	mark, icmp := setMark(r.mark), "icmp"
+	mark, icmp := setMark(r.marks.Reach), "icmp"
 	if r.v6 {
 		icmp = "ipv6-icmp"
 	}

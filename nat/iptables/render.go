@@ -36,7 +36,7 @@ const pass = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT"
 type renderer struct {
 	v6       bool
 	instance string
-	mark     uint32
+	marks    nat.Marks
 	around   nat.Around
 	links    []bridge
 	policies map[string]nat.Clients
@@ -59,9 +59,9 @@ type network struct {
 }
 
 // render returns what the kernel must hold in one family for state.
-func render(state nat.State, v6 bool, instance string, mark uint32, a nat.Around) ruleset {
-	r := renderer{v6: v6, instance: instance, mark: mark, around: a, links: bridges(state, v6, a), policies: state.Policies()}
-	endpoints := endpointRules(state, v6, instance, mark)
+func render(state nat.State, v6 bool, instance string, marks nat.Marks, a nat.Around) ruleset {
+	r := renderer{v6: v6, instance: instance, marks: marks, around: a, links: bridges(state, v6, a), policies: state.Policies()}
+	endpoints := endpointRules(state, v6, instance, marks)
 	if len(r.links) == 0 && len(endpoints) == 0 {
 		return ruleset{}
 	}
@@ -75,7 +75,7 @@ func render(state nat.State, v6 bool, instance string, mark uint32, a nat.Around
 	if !v6 {
 		add("raw", chainRaw, r.raw()...)
 	}
-	add("mangle", chainMark, r.marks(state)...)
+	add("mangle", chainMark, r.markRules(state)...)
 	add("nat", chainDNAT)
 	add("nat", chainSNAT, r.snat()...)
 	for _, b := range r.links {
@@ -261,10 +261,10 @@ func (r renderer) raw() (rules []rule) {
 
 // endpointRules returns the rules of all endpoints by chain. They all have
 // rank 0 or 1, so that one is added or removed by itself.
-func endpointRules(state nat.State, v6 bool, instance string, mark uint32) map[chainKey][]rule {
+func endpointRules(state nat.State, v6 bool, instance string, marks nat.Marks) map[chainKey][]rule {
 	out := map[chainKey][]rule{}
 	for _, e := range state.Endpoints {
-		for _, cr := range endpointRulesOf(&e, v6, instance, mark) {
+		for _, cr := range endpointRulesOf(&e, v6, instance, marks) {
 			out[cr.chainKey] = append(out[cr.chainKey], cr.rule)
 		}
 	}
@@ -282,7 +282,7 @@ type chainRule struct {
 }
 
 // endpointRulesOf returns the rules of one endpoint in a family; none for nil.
-func endpointRulesOf(e *nat.Endpoint, v6 bool, instance string, mark uint32) (out []chainRule) {
+func endpointRulesOf(e *nat.Endpoint, v6 bool, instance string, marks nat.Marks) (out []chainRule) {
 	if e == nil {
 		return nil
 	}
@@ -295,6 +295,13 @@ func endpointRulesOf(e *nat.Endpoint, v6 bool, instance string, mark uint32) (ou
 			out = append(out, chainRule{chainKey{table, name}, rule{rank, text}})
 		}
 	}
+	for _, a := range e.Carried {
+		if a.Is6() == v6 {
+			add("mangle", chainMark, 0, "-i %s -s %s -m conntrack --ctdir REPLY -m socket --transparent %s", e.Link, a, setMark(marks.All()))
+			// The daemon's, under the address of a container of another network.
+			add("nat", chainSNAT, 0, "-d %s -o %s -j RETURN", a, e.Link)
+		}
+	}
 	for _, p := range e.Ports {
 		if p.Target.Is6() != v6 {
 			continue
@@ -304,7 +311,7 @@ func endpointRulesOf(e *nat.Endpoint, v6 bool, instance string, mark uint32) (ou
 		}
 		proto := nat.ProtoName(p.Proto)
 		if p.HostPort == 0 || e.Direct {
-			add("mangle", chainMark, 0, "-d %s -p %s -m %s --dport %d %s", p.Target, proto, proto, p.TargetPort, setMark(mark))
+			add("mangle", chainMark, 0, "-d %s -p %s -m %s --dport %d %s", p.Target, proto, proto, p.TargetPort, setMark(marks.Reach))
 			add("filter", chainPub+e.Link, 0, "-d %s -p %s -m %s --dport %d -j RETURN", p.Target, proto, proto, p.TargetPort)
 		}
 		if p.HostPort == 0 { // a routed family

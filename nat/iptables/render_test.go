@@ -71,6 +71,8 @@ func TestGolden(t *testing.T) {
 	b := testNetwork("bbbbbbbbbbbbbbbb", "fwb")
 	b.Families = []nat.Family{{Subnet: netip.MustParsePrefix("172.30.2.0/24"), Mode: nat.ModeNAT, Masquerade: true}}
 	two.Networks = append(two.Networks, b)
+	carried := with(func(n *nat.Network) { n.Clients = nat.Clients{HostFirewall: true} })
+	carried.Endpoints[0].Carried = []netip.Addr{netip.MustParseAddr("172.30.1.2"), netip.MustParseAddr("2001:db8:a::2")}
 	shared := with(nil)
 	b.Link, b.Internal, b.ICC = "fwa", true, false
 	shared.Networks = append(shared.Networks, b)
@@ -93,6 +95,7 @@ func TestGolden(t *testing.T) {
 		{"internal", with(func(n *nat.Network) { n.Internal = true }), nat.Around{}},
 		{"icc-off", with(func(n *nat.Network) { n.ICC = false }), nat.Around{}},
 		{"trusted", with(func(n *nat.Network) { n.Trusted = []string{"eth1", "wg0"} }), nat.Around{}},
+		{"host-firewall", carried, nat.Around{}},
 		{"two", two, nat.Around{}},
 		{"two-on-one-bridge", shared, nat.Around{}},
 		{"uplink-bridge", lan, nat.Around{Uplinks: map[string]bool{"br-lan": true}}},
@@ -101,7 +104,7 @@ func TestGolden(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var got strings.Builder
 			for _, v6 := range []bool{false, true} {
-				p := compare(saved{}, render(c.state, v6, "1a2b3c", nat.DefaultMark, c.around), "1a2b3c")
+				p := compare(saved{}, render(c.state, v6, "1a2b3c", defaultMarks(), c.around), "1a2b3c")
 				got.WriteString("# " + program(v6, "restore") + " --noflush\n" + p.text())
 			}
 			path := filepath.Join("testdata", c.name+".rules")
@@ -126,10 +129,15 @@ func TestRenderIsStable(t *testing.T) {
 	a, b := testNetwork("aaaaaaaaaaaaaaaa", "fwa"), testNetwork("bbbbbbbbbbbbbbbb", "fwb")
 	e, f := testEndpoint(allPorts()...), testEndpoint(testPort(6, "", 9090, "172.30.1.3:80"))
 	f.ID = "f1f1f1f1f1f1f1f1"
-	one := render(nat.State{Networks: []nat.Network{a, b}, Endpoints: []nat.Endpoint{e, f}}, false, "1a2b3c", nat.DefaultMark, nat.Around{})
-	other := render(nat.State{Networks: []nat.Network{b, a}, Endpoints: []nat.Endpoint{f, e}}, false, "1a2b3c", nat.DefaultMark, nat.Around{})
+	one := render(nat.State{Networks: []nat.Network{a, b}, Endpoints: []nat.Endpoint{e, f}}, false, "1a2b3c", defaultMarks(), nat.Around{})
+	other := render(nat.State{Networks: []nat.Network{b, a}, Endpoints: []nat.Endpoint{f, e}}, false, "1a2b3c", defaultMarks(), nat.Around{})
 	text := func(r ruleset) string { return compare(saved{}, r, "1a2b3c").text() }
 	if d := cmp.Diff(text(one), text(other)); d != "" {
 		t.Error(d)
 	}
+}
+
+func defaultMarks() nat.Marks {
+	m, _ := nat.MarksOf(nat.DefaultMask)
+	return m
 }

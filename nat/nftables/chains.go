@@ -7,14 +7,16 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"fairway/nat"
 )
 
 // chains returns the chains that don't depend on any network, in an order in
-// which each comes before those that go to it. Mark is what lets packets be
-// routed to unroutable subnets.
-func chains(mark uint32) []chain {
-	marked := slices.Concat(setMark(mark), accept())
-	return slices.Concat(filterChains(), []chain{returning(), reachable(marked)}, sourceChains(), publishChains(), baseChains(marked))
+// which each comes before those that go to it. Marks are those of package
+// unroutable.
+func chains(marks nat.Marks) []chain {
+	marked, carried := slices.Concat(setMark(marks.Reach), accept()), slices.Concat(setMark(marks.All()), accept())
+	return slices.Concat(filterChains(), []chain{returning(), reachable(marked)}, sourceChains(), publishChains(), baseChains(marked, carried))
 }
 
 // What many rules begin with.
@@ -129,7 +131,7 @@ func publishChains() (out []chain) {
 }
 
 // baseChains are those that packets come to by themselves.
-func baseChains(marked match) (out []chain) {
+func baseChains(marked, carried match) (out []chain) {
 	base := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority int32, rules ...rule) {
 		out = append(out, chain{name: name, kind: kind, hook: hook, priority: priority, rules: rules})
 	}
@@ -144,6 +146,10 @@ func baseChains(marked match) (out []chain) {
 		mk("of the host itself", family(false), local(), jump(chainPublish+"4")),
 		mk("of the host itself; ::1 can't leave it", family(true), local(), inside(netip.MustParsePrefix("::1/128"), false, true), jump(chainPublish+"6")))
 	base(chainMark, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -98, // behind the translation
+		mk("answers to the daemon's transparent sockets", family(false),
+			match{address(false, true, reg0), in(setCarried + "4")}, link1(iif), match{in(setBridges)}, answer(), carried),
+		mk("answers to the daemon's transparent sockets", family(true),
+			match{address(true, true, reg0), in(setCarried + "6")}, link1(iif), match{in(setBridges)}, answer(), carried),
 		mk("", family(false), match{address(false, false, reg0), in(setClosed + "4")}, goTo(chainReachable)),
 		mk("", family(true), match{address(true, false, reg0), in(setClosed + "6")}, goTo(chainReachable)),
 		mk("from a container: the way back to it is looked up (rp_filter)", family(false),

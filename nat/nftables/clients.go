@@ -70,7 +70,7 @@ func short(s string) string {
 // endpointClients adds who may reach the ports of an endpoint that says so
 // itself.
 func (f *fill) endpointClients(e *nat.Endpoint) {
-	if e.Clients == nil {
+	if e.Clients == nil || e.Clients.HostFirewall {
 		return
 	}
 	v := value{verdict: "accept", comment: e.ID[:min(len(e.ID), 12)]}
@@ -85,7 +85,7 @@ func (f *fill) endpointClients(e *nat.Endpoint) {
 // networkClients adds who may reach the ports of a network that doesn't let
 // everybody.
 func (f *fill) networkClients(n network) {
-	if n.Clients.All() || n.Internal {
+	if !n.Clients.Filtered() || n.Internal {
 		return
 	}
 	v := value{verdict: "goto " + clientsChain(n.Clients), comment: n.ID[:min(len(n.ID), 12)]}

@@ -116,6 +116,9 @@ func (f *fill) endpoint(e *nat.Endpoint) {
 	}
 	f.endpointClients(e)
 	note := e.ID[:min(len(e.ID), 12)]
+	for _, a := range e.Carried {
+		f.add(setCarried+suffix(a.Is6()), a.AsSlice(), value{comment: note})
+	}
 	var rest []nat.Port
 	for _, p := range e.Ports {
 		s := suffix(p.Target.Is6())

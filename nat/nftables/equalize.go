@@ -46,7 +46,7 @@ func (f *Firewall) compare(all *fill, own []chain, empty bool) ([]nat.Repair, er
 	if err != nil {
 		return nil, fmt.Errorf("nftables: read table inet %s: %w", tableName, err)
 	}
-	every := slices.Concat(own, chains(f.opts.Mark))
+	every := slices.Concat(own, chains(f.opts.Marks))
 	want := wanted(every, all, f.opts.Instance)
 	switch {
 	case empty && !there:

@@ -30,7 +30,7 @@ func (f *Firewall) Lacking(ctx context.Context, endpoints []nat.Endpoint) ([]nat
 		return nil, fmt.Errorf("nftables: read table inet %s: %w", tableName, err)
 	}
 	all, own := render(f.want.State(), a)
-	want := wanted(slices.Concat(own, chains(f.opts.Mark)), all, f.opts.Instance)
+	want := wanted(slices.Concat(own, chains(f.opts.Marks)), all, f.opts.Instance)
 	kind, why := nat.Unsure, ""
 	switch {
 	case !there:

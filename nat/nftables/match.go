@@ -23,6 +23,7 @@ const (
 	stateEstablished = 1 << 1
 	stateRelated     = 1 << 2
 	statusDNAT       = 1 << 5
+	directionReply   = 1
 )
 
 // A match is a part of a rule: what nft writes as one statement.
@@ -141,6 +142,15 @@ func setMark(mark uint32) match {
 			Mask: binaryutil.NativeEndian.PutUint32(^mark), Xor: binaryutil.NativeEndian.PutUint32(mark),
 		},
 		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: reg0},
+	}
+}
+
+// answer is: ct direction reply socket transparent 1, of an established or bound
+// socket of the host's that has the packet's destination for its own.
+func answer() match {
+	return match{
+		&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg0}, equal(directionReply),
+		&expr.Socket{Key: expr.SocketKeyTransparent, Register: reg0}, equal(1),
 	}
 }
 

@@ -27,8 +27,12 @@ func Probe() error {
 	if err != nil {
 		return err
 	}
+	marks, err := nat.MarksOf(nat.DefaultMask)
+	if err != nil {
+		return err
+	}
 	probe := &nftables.Table{Name: tableName + "-probe", Family: nftables.TableFamilyINet}
-	err = sendTable(conn, probe, chains(nat.DefaultMark), nil, "probe")
+	err = sendTable(conn, probe, chains(marks), nil, "probe")
 	if err == nil {
 		conn.DelTable(probe)
 		err = conn.Flush()

@@ -33,6 +33,7 @@ const (
 	setDirect     = "direct"
 	setClosed     = "unroutable"
 	setPinged     = "pinged"
+	setCarried    = "carried"
 
 	chainRaw         = "raw-prerouting"
 	chainPrerouting  = "nat-prerouting"
@@ -136,6 +137,7 @@ func sets() (out []*nftables.Set) {
 		}
 		add(setDirect+s, "what may be reached by routing", bound, none, false)
 		add(setClosed+s, "subnets that only marked packets are routed to", addr, none, true)
+		add(setCarried+s, "containers that answer the daemon's transparent sockets (publish=host-firewall)", addr, none, false)
 		add(setPinged+s, "those of them that take ICMP of others", addr, none, true)
 		add(mapEndpointClients+s, "who may reach a container's published ports", addr, verdict, false)
 		add(mapNetworkClients+s, "who may reach a network's published ports", addr, verdict, true)

@@ -23,9 +23,9 @@ import (
 func TestNotByOthers(t *testing.T) {
 	there, to := containerUDP(t) // outside the namespace
 	asked := make(chan netip.Addr, 10)
-	p := newProxy(t, Options{Allow: func(client, _ netip.Addr) bool {
-		asked <- client
-		return true
+	p := newProxy(t, Options{Allow: func(link string, client, _ netip.Addr) (bool, bool) {
+		asked <- client.WithZone(link)
+		return true, false
 	}})
 	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	if _, err := netns.New(); err != nil {
@@ -146,9 +146,9 @@ func datagram(from, to netip.Addr, port uint16, text string) []byte {
 // TestNotIPv4: a socket of both families carries nothing of IPv4, also where the
 // firewall's rules are gone.
 func TestNotIPv4(t *testing.T) {
-	p := newProxy(t, Options{Allow: func(client, _ netip.Addr) bool {
+	p := newProxy(t, Options{Allow: func(_ string, client, _ netip.Addr) (bool, bool) {
 		t.Errorf("asked about %s", client)
-		return false
+		return false, false
 	}})
 	runtime.LockOSThread() // never unlocked: the thread ends with the test
 	if _, err := netns.New(); err != nil {

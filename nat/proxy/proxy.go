@@ -15,10 +15,11 @@ import (
 
 // Options make a Proxy.
 type Options struct {
-	// Allow reports whether a client may reach a container; nil: all may. The
-	// zone of the client's address, whatever address that is, is the link by which
-	// it came in: lo for the host itself.
-	Allow  func(client, container netip.Addr) bool
+	// Allow reports whether a client may reach a container, and whether that is to
+	// see the client's own address; nil: all may, as an address of the host's. Link
+	// is the one by which the client came in: lo for the host itself, "" if that
+	// isn't known.
+	Allow  func(link string, client, container netip.Addr) (may, asItself bool)
 	Limits Limits // what is 0 is that of DefaultLimits
 	Log    logrus.FieldLogger
 }
@@ -34,6 +35,7 @@ type Proxy struct {
 
 	mu     sync.Mutex
 	busy   map[*socket]bool // with sessions
+	taken  map[pair]bool    // by sessions under clients' own addresses
 	warned time.Time        // when a limit was last logged
 }
 
@@ -45,7 +47,7 @@ func New(o Options) (*Proxy, error) {
 		o.Log = l
 	}
 	if o.Allow == nil {
-		o.Allow = func(netip.Addr, netip.Addr) bool { return true }
+		o.Allow = func(string, netip.Addr, netip.Addr) (bool, bool) { return true, false }
 	}
 	o.Limits = o.Limits.or(DefaultLimits())
 	poll, err := newPoller()
@@ -54,12 +56,11 @@ func New(o Options) (*Proxy, error) {
 	}
 	return &Proxy{
 		opts: o, poll: poll, connections: limit{most: o.Limits.Connections}, sessions: limit{most: o.Limits.Sessions},
-		buffer: make([]byte, 1<<16), busy: map[*socket]bool{},
+		buffer: make([]byte, 1<<16), busy: map[*socket]bool{}, taken: map[pair]bool{},
 	}, nil
 }
 
-// Serve carries what comes to a socket to a container, from when Run runs. The
-// socket is one of IPv6, for tcp (protocol 6) a listening one, for udp (17) a
+// Serve carries what comes to a socket to a container, from when Run runs. For tcp (protocol 6) the socket is a listening one, for udp (17) a
 // bound one with any filter, which is replaced. It stays the caller's: stop ends all connections, and nothing uses the
 // socket any more when it returns.
 func (p *Proxy) Serve(fd int, proto uint8, to netip.AddrPort) (stop func(), err error) {

@@ -26,6 +26,7 @@ type flow struct {
 type session struct {
 	flow
 	fd       int
+	as       pair // what it has taken; invalid: nothing
 	token    token
 	last     time.Time
 	answered bool

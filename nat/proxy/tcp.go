@@ -53,10 +53,10 @@ const atOnce = 16
 // ready takes waiting connections.
 func (l *listener) ready() {
 	for range atOnce {
-		fd, from, err := l.accept()
+		fd, from, link, err := l.accept()
 		switch {
 		case err == nil:
-			go l.carry(fd, from)
+			go l.carry(fd, from, link)
 		case errors.Is(err, errRefused), errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED):
 		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
 			l.p.warn(l.to, "connection waits: "+err.Error())
@@ -72,20 +72,20 @@ var errRefused = errors.New("refused")
 
 // accept takes a connection, counts it and makes stop wait for it. One too many
 // is reset.
-func (l *listener) accept() (fd int, from netip.Addr, err error) {
+func (l *listener) accept() (fd int, from netip.AddrPort, link string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return -1, from, unix.EAGAIN
+		return -1, from, "", unix.EAGAIN
 	}
 	fd, sa, err := unix.Accept4(l.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 	if err != nil {
-		return -1, from, err
+		return -1, from, "", err
 	}
-	who, _ := addressOf(sa)
-	if who.Addr().Is4In6() { // the kernel's to translate; it would have, but for somebody who took the rules away
+	from, _ = addressOf(sa)
+	if from.Addr().Is4In6() { // the kernel's to translate; it would have, but for somebody who took the rules away
 		reset(fd)
-		return -1, from, errRefused
+		return -1, from, "", errRefused
 	}
 	switch {
 	case !l.own.take():
@@ -93,19 +93,20 @@ func (l *listener) accept() (fd int, from netip.Addr, err error) {
 		l.own.give()
 	default:
 		l.conns.Add(1)
-		return fd, came(fd, who.Addr(), localOf(fd), arrival(fd)), nil
+		return fd, from, came(fd, from.Addr(), localOf(fd), arrival(fd)), nil
 	}
 	l.p.warn(l.to, "connection refused: too many at a time, see docs/publishing.md")
 	reset(fd)
-	return -1, from, errRefused
+	return -1, from, "", errRefused
 }
 
 // carry moves data between a client and the container until both have ended.
-func (l *listener) carry(fd int, from netip.Addr) {
+func (l *listener) carry(fd int, from netip.AddrPort, link string) {
 	defer l.conns.Done()
 	defer l.p.connections.give()
 	defer l.own.give()
-	if !l.p.opts.Allow(from, l.to.Addr()) {
+	may, asItself := l.p.opts.Allow(link, from.Addr(), l.to.Addr())
+	if !may {
 		reset(fd)
 		return
 	}
@@ -113,19 +114,42 @@ func (l *listener) carry(fd int, from netip.Addr) {
 	if err != nil {
 		return
 	}
-	dialer := net.Dialer{Timeout: dialTime}
-	there, err := dialer.DialContext(l.ctx, "tcp", l.to.String())
+	var as netip.AddrPort
+	if asItself {
+		as = from
+	}
+	container, err := dialAs(l.ctx, l.to, as)
 	if err != nil {
+		if errors.Is(err, unix.EPERM) {
+			l.p.warn(l.to, "connection refused: "+err.Error())
+		}
 		abort(client)
 		return
 	}
-	container := there.(*net.TCPConn)
 	stop := context.AfterFunc(l.ctx, func() {
 		abort(client)
 		abort(container)
 	})
 	defer stop()
 	join(client, container)
+}
+
+// dialAs connects to a container, under the address of as if that is valid, and
+// its port, too, where it is free.
+func dialAs(ctx context.Context, to, as netip.AddrPort) (*net.TCPConn, error) {
+	dialer := net.Dialer{Timeout: dialTime}
+	if as.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(as)
+		dialer.Control = controlTransparent
+	}
+	c, err := dialer.DialContext(ctx, "tcp", to.String())
+	if as.Port() != 0 && isTaken(err) {
+		return dialAs(ctx, to, netip.AddrPortFrom(as.Addr(), 0))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.TCPConn), nil
 }
 
 // conn makes Go's connection of a socket, and closes the socket if it can't.

@@ -223,11 +223,11 @@ func TestRefused(t *testing.T) {
 	isRefused(t, addr) // nobody listens in the container
 
 	_, to = container(t, "tcp4", "127.0.0.1:0")
-	addr, _ = front(t, newProxy(t, Options{Allow: func(client, container netip.Addr) bool {
-		if client != netip.IPv6Loopback().WithZone("lo") || container != to.Addr() {
+	addr, _ = front(t, newProxy(t, Options{Allow: func(link string, client, container netip.Addr) (bool, bool) {
+		if client != netip.IPv6Loopback() || link != "lo" || container != to.Addr() {
 			t.Errorf("asked about %s to %s", client, container)
 		}
-		return false
+		return false, false
 	}}), to)
 	isRefused(t, addr)
 }

@@ -22,7 +22,7 @@ type socket struct {
 }
 
 func (p *Proxy) receive(fd int, to netip.AddrPort) (stop func(), err error) {
-	if err = notByOthers(fd); err != nil {
+	if err = notByOthers(fd, isIPv6(fd)); err != nil {
 		return nil, err
 	}
 	s := &socket{p: p, to: to, fd: fd, sessions: newTable(p.opts.Limits.SessionsPerPort)}
@@ -54,6 +54,7 @@ func (s *socket) sweep(now time.Time) {
 func (s *socket) end(one *session) {
 	s.p.poll.remove(one.fd, one.token)
 	_ = unix.Close(one.fd)
+	s.p.giveBack(one.as)
 	s.sessions.remove(one)
 	s.p.sessions.give()
 	if len(s.sessions.all) == 0 {
@@ -91,7 +92,8 @@ func (s *socket) ready() {
 
 // begin makes the session of a flow that came in by a link, or returns nil.
 func (s *socket) begin(f flow, via uint32) *session {
-	if !s.p.opts.Allow(came(s.fd, f.client.Addr(), f.local, via), s.to.Addr()) {
+	may, asItself := s.p.opts.Allow(came(s.fd, f.client.Addr(), f.local, via), f.client.Addr(), s.to.Addr())
+	if !may {
 		return nil
 	}
 	if s.sessions.full() || !s.p.sessions.take() {
@@ -100,13 +102,19 @@ func (s *socket) begin(f flow, via uint32) *session {
 	}
 	one := &session{flow: f, last: time.Now()}
 	var err error
-	if one.fd, err = connect(s.to); err == nil {
+	if asItself {
+		one.fd, one.as, err = s.p.connectAs(s.to, f.client)
+	} else {
+		one.fd, err = connect(s.to, netip.AddrPort{})
+	}
+	if err == nil {
 		one.token, err = s.p.poll.add(one.fd, func() { s.answer(one) })
 		if err != nil {
 			_ = unix.Close(one.fd)
 		}
 	}
 	if err != nil {
+		s.p.giveBack(one.as)
 		s.p.sessions.give()
 		s.p.warn(s.to, "datagram dropped: "+err.Error())
 		return nil

@@ -253,9 +253,9 @@ func (p *poller) tokens() token {
 func TestDatagramNotAllowed(t *testing.T) {
 	there, to := containerUDP(t)
 	asked := make(chan netip.Addr, 1)
-	p := newProxy(t, Options{Allow: func(client, _ netip.Addr) bool {
-		asked <- client
-		return false
+	p := newProxy(t, Options{Allow: func(link string, client, _ netip.Addr) (bool, bool) {
+		asked <- client.WithZone(link)
+		return false, false
 	}})
 	addr, stop := frontUDP(t, p, to)
 	send(t, clientUDP(t, addr), "x")

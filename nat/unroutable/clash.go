@@ -20,15 +20,17 @@ func (t *Table) reportClashes(family int) error {
 			t.opts.Log.Warn("unroutable: another's rule: " + name(family) + " " + why)
 		}
 	}
-	routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: t.opts.Priority}, netlink.RT_FILTER_TABLE)
-	if err != nil {
-		return nil // no such table
-	}
-	for _, r := range routes {
-		if r.Protocol != protocol {
-			t.opts.Log.Warnf("unroutable: %s table %d holds another's route to %s, which unmarked packets will take: choose another --rule-priority",
-				name(family), t.opts.Priority, r.Dst)
-			break
+	for _, table := range []int{t.opts.Priority, t.answers()} {
+		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
+		if err != nil {
+			continue // no such table
+		}
+		for _, r := range routes {
+			if r.Protocol != protocol {
+				t.opts.Log.Warnf("unroutable: %s table %d holds another's route to %s, which packets will take: choose another --rule-priority",
+					name(family), table, r.Dst)
+				break
+			}
 		}
 	}
 	return nil
@@ -45,13 +47,13 @@ func (t *Table) clash(r netlink.Rule) string {
 	if r.Mask != nil {
 		mask = *r.Mask
 	}
-	bits := mask & t.opts.Mark
+	bits := mask & t.opts.Marks.All()
 	switch {
 	case r.Priority >= t.opts.Priority && r.Priority <= t.opts.Priority+2:
 		return fmt.Sprintf("rule %d has the priority of one of ours: choose another --rule-priority", r.Priority)
-	case r.Table == t.opts.Priority:
+	case r.Table == t.opts.Priority, r.Table == t.answers():
 		return fmt.Sprintf("rule %d looks up table %d, which is ours: choose another --rule-priority", r.Priority, r.Table)
-	case bits != 0 && (mask != math.MaxUint32 || r.Mark&t.opts.Mark != 0):
+	case bits != 0 && (mask != math.MaxUint32 || r.Mark&t.opts.Marks.All() != 0):
 		return fmt.Sprintf("rule %d looks at bits %#x of marks, which are ours: choose another --mark-mask", r.Priority, bits)
 	}
 	return ""

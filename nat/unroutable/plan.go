@@ -16,30 +16,49 @@ type step struct {
 	make func() error
 }
 
-// rules returns the three rules, those first that open.
+// rules returns the four rules, those first that open. That for answers has the
+// priority of the one that closes: what carries its bit carries the other, too.
 func (t *Table) rules(family int) []*netlink.Rule {
 	one := func(offset int) *netlink.Rule {
 		r := netlink.NewRule()
 		r.Family, r.Protocol, r.Priority = family, protocol, t.opts.Priority+offset
 		return r
 	}
-	end, own, closed := one(2), one(0), one(1)
+	end, own, closed, answers := one(2), one(0), one(1), one(1)
 	end.Type = nl.FR_ACT_NOP
 	own.IifName, own.Goto = "lo", t.opts.Priority+2
-	closed.Table, closed.Mask = t.opts.Priority, &t.opts.Mark // mark 0 of these bits
-	return []*netlink.Rule{end, own, closed}
+	closed.Table, closed.Mask = t.opts.Priority, &t.opts.Marks.Reach // mark 0 of these bits
+	answers.Table, answers.Mark, answers.Mask = t.answers(), t.opts.Marks.Carry, &t.opts.Marks.Carry
+	return []*netlink.Rule{end, own, answers, closed}
 }
+
+// answers returns the number of the table that leads to the host itself.
+func (t *Table) answers() int { return t.opts.Priority + 1 }
 
 // route returns the one that closes a subnet.
 func (t *Table) route(family int, p netip.Prefix) *netlink.Route {
 	return &netlink.Route{Family: family, Table: t.opts.Priority, Type: unix.RTN_UNREACHABLE, Protocol: protocol, Dst: network(p)}
 }
 
-// plan lists the steps from what there is to what is wanted: rules only as long
-// as there are subnets. It touches nothing.
-func (t *Table) plan(family int, have held, want []netip.Prefix) (steps []step) {
+// toHost returns the route by which answers come to a socket of the host's that
+// has another's address: IP_TRANSPARENT of ip(7).
+func (t *Table) toHost(family int) *netlink.Route {
+	everywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	if family == unix.AF_INET6 {
+		everywhere = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	return &netlink.Route{
+		Family: family, Table: t.answers(), Type: unix.RTN_LOCAL, Protocol: protocol,
+		Scope: netlink.SCOPE_HOST, LinkIndex: loopback, Dst: network(everywhere),
+	}
+}
+
+const loopback = 1 // LOOPBACK_IFINDEX of the kernel: the index of lo in every namespace
+
+// plan lists the steps from what there is to what is wanted. It touches nothing.
+func (t *Table) plan(family int, have held, want wanted) (steps []step) {
 	var rules []*netlink.Rule
-	if len(want) > 0 {
+	if want.any() {
 		rules = t.rules(family)
 	}
 	kept := map[int]bool{} // indexes of have.rules
@@ -58,18 +77,23 @@ func (t *Table) plan(family int, have held, want []netip.Prefix) (steps []step) 
 		}
 		adds = append(adds, step{fmt.Sprintf("rule %d", w.Priority), "missing", func() error { return netlink.RuleAdd(w) }})
 	}
-	wanted := map[string]bool{}
-	for _, p := range want {
-		wanted[p.String()] = true
+	missing := map[string]bool{}
+	for _, p := range want.closed {
+		missing[p.String()] = true
 	}
+	lacksHost := want.any()
 	for i := range have.routes {
 		r := &have.routes[i]
-		dst := r.Dst.String()
-		if r.Table == t.opts.Priority && r.Type == unix.RTN_UNREACHABLE && wanted[dst] {
-			delete(wanted, dst)
+		dst := destination(r)
+		switch {
+		case r.Table == t.opts.Priority && r.Type == unix.RTN_UNREACHABLE && missing[dst]:
+			delete(missing, dst)
+			continue
+		case r.Table == t.answers() && r.Type == unix.RTN_LOCAL && r.LinkIndex == loopback && dst == "default" && lacksHost:
+			lacksHost = false
 			continue
 		}
-		steps = append(steps, step{fmt.Sprintf("unreachable %s in table %d", dst, r.Table), "not wanted", func() error { return netlink.RouteDel(r) }})
+		steps = append(steps, step{fmt.Sprintf("%s %s in table %d", routeType(r), dst, r.Table), "not wanted", func() error { return netlink.RouteDel(r) }})
 	}
 	for _, closes := range []bool{true, false} { // in this order, for the host's own packets
 		for i := range have.rules {
@@ -78,8 +102,14 @@ func (t *Table) plan(family int, have held, want []netip.Prefix) (steps []step) 
 			}
 		}
 	}
-	for _, p := range want {
-		if wanted[p.String()] {
+	if lacksHost {
+		adds = append(adds, step{
+			fmt.Sprintf("local default in table %d", t.answers()), "missing",
+			func() error { return netlink.RouteAdd(t.toHost(family)) },
+		})
+	}
+	for _, p := range want.closed {
+		if missing[p.String()] {
 			adds = append(adds, step{
 				fmt.Sprintf("unreachable %s in table %d", p, t.opts.Priority), "missing",
 				func() error { return netlink.RouteAdd(t.route(family, p)) },
@@ -87,6 +117,24 @@ func (t *Table) plan(family int, have held, want []netip.Prefix) (steps []step) 
 		}
 	}
 	return append(adds, steps...)
+}
+
+// destination returns where a route leads, as ip-route(8) writes it.
+func destination(r *netlink.Route) string {
+	if r.Dst == nil {
+		return "default"
+	}
+	if ones, _ := r.Dst.Mask.Size(); ones == 0 {
+		return "default"
+	}
+	return r.Dst.String()
+}
+
+func routeType(r *netlink.Route) string {
+	if r.Type == unix.RTN_LOCAL {
+		return "local"
+	}
+	return "unreachable"
 }
 
 // same reports whether two rules say the same. The list of the kernel doesn't

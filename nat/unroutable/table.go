@@ -26,7 +26,7 @@ const protocol = 102
 // Options make a Table.
 type Options struct {
 	nat.Options
-	Priority int // of the first of three rules, and the number of the table; 0: DefaultPriority
+	Priority int // of the first of the rules, and the number of the first of two tables; 0: DefaultPriority
 }
 
 // A Table keeps what it was last told in the kernel. Its methods may be called
@@ -152,7 +152,11 @@ func (t *Table) equalize() (found []nat.Repair, err error) {
 	}
 	all := state.Unroutable(a)
 	for _, family := range t.families {
-		want := slices.DeleteFunc(slices.Clone(all), func(p netip.Prefix) bool { return p.Addr().Is6() != (family == unix.AF_INET6) })
+		v6 := family == unix.AF_INET6
+		want := wanted{
+			closed:  slices.DeleteFunc(slices.Clone(all), func(p netip.Prefix) bool { return p.Addr().Is6() != v6 }),
+			carries: state.Carries(v6),
+		}
 		more, err := t.equalizeFamily(family, want)
 		found = append(found, more...)
 		if err != nil {
@@ -164,7 +168,7 @@ func (t *Table) equalize() (found []nat.Repair, err error) {
 
 // equalizeFamily adds what the host's own packets need before what closes, and
 // takes away in the reverse order.
-func (t *Table) equalizeFamily(family int, want []netip.Prefix) (found []nat.Repair, err error) {
+func (t *Table) equalizeFamily(family int, want wanted) (found []nat.Repair, err error) {
 	have, err := t.read(family)
 	if err != nil {
 		return nil, err
@@ -187,6 +191,15 @@ func name(family int) string {
 	return "ip"
 }
 
+// A wanted is what is to be there in a family.
+type wanted struct {
+	closed  []netip.Prefix
+	carries bool // ports may be carried under clients' own addresses
+}
+
+// any reports whether there are to be rules.
+func (w wanted) any() bool { return w.carries || len(w.closed) > 0 }
+
 // A held is what the kernel holds of ours in a family.
 type held struct {
 	rules  []netlink.Rule
@@ -199,7 +212,7 @@ func (t *Table) read(family int) (h held, err error) {
 	if err != nil {
 		return h, fmt.Errorf("unroutable: list rules: %w", err)
 	}
-	tables := map[int]bool{t.opts.Priority: true}
+	tables := map[int]bool{t.opts.Priority: true, t.answers(): true}
 	for _, r := range rules {
 		if r.Protocol != protocol {
 			continue

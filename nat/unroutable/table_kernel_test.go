@@ -36,10 +36,15 @@ func run(t testing.TB, command string) string {
 	return string(out)
 }
 
-// dump is all rules and all unreachable routes.
+// dump is all rules and all routes that are unreachable or ours. Two rules have the same
+// priority, in any order.
 func dump(t *testing.T) string {
 	t.Helper()
-	return run(t, "ip rule; ip route show table all type unreachable; ip -6 rule; ip -6 route show table all type unreachable")
+	return run(t, `for family in -4 -6; do
+		ip $family rule | sort
+		ip $family route show table all type unreachable
+		ip $family route show table all type local proto 102
+	done`)
 }
 
 func twoFamilies() nat.Network {
@@ -71,6 +76,7 @@ func TestTable(t *testing.T) {
 	whole := dump(t)
 	for _, want := range []string{
 		"4000:\tfrom all iif lo goto 4002", "4001:\tfrom all fwmark 0/0x10000000 lookup 4000", "4002:\tfrom all nop",
+		"4001:\tfrom all fwmark 0x20000000/0x20000000 lookup 4001", "local default dev lo table 4001",
 		"unreachable 172.30.1.0/24 table 4000", "unreachable 2001:db8:a::/64 dev lo table 4000",
 	} {
 		if !strings.Contains(whole, want) {
@@ -81,7 +87,8 @@ func TestTable(t *testing.T) {
 		"true":                                                         0,
 		"ip rule del priority 4000":                                    1,
 		"ip -6 rule del priority 4001":                                 1,
-		"ip rule flush protocol 102":                                   3,
+		"ip rule flush protocol 102":                                   4,
+		"ip -6 route flush table 4001 proto 102":                       1,
 		"ip route flush table 4000 proto 102":                          1,
 		"ip rule add lookup main priority 4001 protocol 102":           1,
 		"ip route add unreachable 10.9.0.0/16 table 4000 protocol 102": 1,
@@ -95,7 +102,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: Reconcile left\n%s, want\n%s", command, now, whole)
 		}
 	}
-	moved := newTable(t, Options{Options: nat.Options{Instance: "test1", Mark: 0x8000}, Priority: 700})
+	moved := newTable(t, Options{Options: nat.Options{Instance: "test1", Marks: nat.Marks{Reach: 0x8000, Carry: 0x10000}}, Priority: 700})
 	if _, err := moved.Reconcile(t.Context(), networks); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +146,7 @@ func TestClashes(t *testing.T) {
 		all = append(all, e.Message)
 	}
 	text := strings.Join(all, "\n")
-	if len(all) != 3 || !strings.Contains(text, "ip rule 100 looks at bits 0x10000000") || !strings.Contains(text, "ip6 rule 4001 has the priority") {
+	if len(all) != 3 || !strings.Contains(text, "ip rule 100 looks at bits 0x30000000") || !strings.Contains(text, "ip6 rule 4001 has the priority") {
 		t.Errorf("reported\n%s", text)
 	}
 }

@@ -47,6 +47,8 @@ func TestGoldenNftables(t *testing.T) {
 	trusted.Direct, trusted.Ports = true, a1.Ports[:1]
 	restricted := a1
 	restricted.Clients, restricted.Ports = &nat.Clients{HostOnly: true}, a1.Ports[:1]
+	carried := a1
+	carried.Ports, carried.Carried = nil, []netip.Addr{a1.IPv4, a1.IPv6}
 	beside := b
 	beside.Link, beside.ICC = "fwa", false
 	for _, c := range []struct {
@@ -65,6 +67,7 @@ func TestGoldenNftables(t *testing.T) {
 		{"clients", with(func(n *nat.Network) {
 			n.Clients = clients(t, "192.0.2.0/24,198.51.100.7,2001:db8:1::/48,iface:wg0")
 		}, restricted)},
+		{"host-firewall", with(func(n *nat.Network) { n.Clients = clients(t, "host-firewall") }, carried)},
 		{"trusted", with(func(n *nat.Network) { n.Trusted = []string{"eth1", "wg0"} }, trusted)},
 		{"two", nat.State{Networks: []nat.Network{a, b}, Endpoints: []nat.Endpoint{a1, b1}}},
 		{"two-on-one-bridge", nat.State{Networks: []nat.Network{a, beside}}},
