@@ -71,8 +71,8 @@ const namedAtOnce = 5
 // holdPorts takes the ports of e again that its record says. What can't be
 // taken is logged with its holder when that is news, and what can be again is,
 // too. Packets from outside reach the container all the same: they are
-// translated before a socket sees them. Budget is how many holders may still be
-// looked for.
+// translated before a socket sees them, but for those whose clients the host's own
+// rules decide about. Budget is how many holders may still be looked for.
 func (d *Driver) holdPorts(ctx context.Context, e store.Endpoint, budget *int) {
 	log := d.log.WithField("endpoint", e.ID)
 	all := d.heldBy(e)
@@ -97,7 +97,11 @@ func (d *Driver) holdPorts(ctx context.Context, e store.Endpoint, budget *int) {
 				}
 			}
 			d.setTaken(key, by, true)
-			log.WithField("holder", by).Errorf("%v: outside traffic still reaches the container; it is tried again until it works", err)
+			what := "outside traffic still reaches the container"
+			if d.hostDecides(e) {
+				what = "nobody reaches the container by it"
+			}
+			log.WithField("holder", by).Errorf("%v: %s; it is tried again until it works", err, what)
 		}
 	}
 }

@@ -76,11 +76,19 @@ func (d *Driver) Reach(ctx context.Context) map[PublishedPort]Reach {
 	}
 	lacks, err := d.opts.Firewall.Lacking(ctx, ports)
 	if err != nil {
-		for p := range out {
-			out[p] = Reach{From: FromUnknown, Why: err.Error()}
+		for p, r := range out {
+			out[p] = Reach{From: FromUnknown, Why: err.Error(), Carried: r.Carried}
 		}
 	}
 	for _, l := range lacks {
+		if l.Port.TargetPort == 0 { // no answers to others: the host's own come back to it anyhow
+			for p := range out {
+				if p.Endpoint == l.Endpoint && p.IP == l.Port.Target && !proxied(p.PortBinding) && out[p].From == FromAllowed {
+					out[p] = Reach{From: FromHost, Why: l.Why, Carried: true}
+				}
+			}
+			continue
+		}
 		from := map[nat.LackKind]From{nat.Unserved: FromNobody, nat.Unguarded: FromAll, nat.Unsure: FromUnknown}[l.Kind]
 		out[is[nat.PortOf{Endpoint: l.Endpoint, Port: l.Port}]] = Reach{From: from, Why: l.Why}
 	}

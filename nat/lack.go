@@ -4,7 +4,7 @@ package nat
 // are now, in the way that was meant.
 type Lack struct {
 	Endpoint string // ID
-	Port     Port
+	Port     Port   // without a TargetPort: all that is carried to its Target
 	Kind     LackKind
 	Why      string
 }

@@ -1,6 +1,9 @@
 package nat
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // A State is what the firewall must hold for some networks and endpoints, or
 // for all of them.
@@ -41,6 +44,25 @@ type Family struct {
 
 // Is6 reports whether the family is IPv6.
 func (f Family) Is6() bool { return f.Subnet.Addr().Is6() }
+
+// Served returns what the kernel's rules serve of e: its ports, and as a Port
+// without numbers each address that is carried.
+func (e Endpoint) Served() []Port {
+	out := slices.Clone(e.Ports)
+	for _, a := range e.Carried {
+		out = append(out, Port{Target: a})
+	}
+	return out
+}
+
+// Only returns e with nothing but one of those that it serves.
+func (e Endpoint) Only(p Port) Endpoint {
+	e.Ports, e.Carried = []Port{p}, nil
+	if p.TargetPort == 0 {
+		e.Ports, e.Carried = nil, []netip.Addr{p.Target}
+	}
+	return e
+}
 
 // GatewayMode is how a network is reached from outside, in one family. The
 // names and meanings are those of Docker's bridge driver.

@@ -25,12 +25,12 @@ func (f *Firewall) Lacking(ctx context.Context, endpoints []nat.Endpoint) ([]nat
 			return nil, err
 		}
 		for _, e := range endpoints {
-			for _, p := range e.Ports {
+			for _, p := range e.Served() {
 				if p.Target.Is6() != v6 {
 					continue
 				}
 				kind, why := rules.lacks(e, p, v6, f.opts.Instance, f.opts.Marks)
-				if why == "" && open != "" && (e.Clients != nil || !f.want.Networks[e.Network].Clients.All()) {
+				if why == "" && open != "" && p.TargetPort != 0 && (e.Clients != nil || !f.want.Networks[e.Network].Clients.All()) {
 					kind, why = nat.Unsure, open
 				}
 				if why != "" {
@@ -96,8 +96,7 @@ func (f *Firewall) unguarded(have present, v6 bool) (string, error) {
 
 // lacks says what is missing for a port; "" if nothing.
 func (p present) lacks(e nat.Endpoint, port nat.Port, v6 bool, instance string, marks nat.Marks) (nat.LackKind, string) {
-	one := e
-	one.Ports = []nat.Port{port}
+	one := e.Only(port)
 	for _, r := range endpointRulesOf(&one, v6, instance, marks) {
 		kind := nat.Unserved
 		if r.name == chainWho {

@@ -13,10 +13,10 @@ import (
 
 // chains returns the chains that don't depend on any network, in an order in
 // which each comes before those that go to it. Marks are those of package
-// unroutable.
+// unroutable; without Carry, nothing in them looks for sockets.
 func chains(marks nat.Marks) []chain {
-	marked, carried := slices.Concat(setMark(marks.Reach), accept()), slices.Concat(setMark(marks.All()), accept())
-	return slices.Concat(filterChains(), []chain{returning(), reachable(marked)}, sourceChains(), publishChains(), baseChains(marked, carried))
+	marked := slices.Concat(setMark(marks.Reach), accept())
+	return slices.Concat(filterChains(), []chain{returning(), reachable(marked)}, sourceChains(), publishChains(), baseChains(marks))
 }
 
 // What many rules begin with.
@@ -130,8 +130,22 @@ func publishChains() (out []chain) {
 	return out
 }
 
+// answers bring to the daemon's sockets what containers answer clients that it
+// carries under their own addresses.
+func answers(marks nat.Marks) (out []rule) {
+	if marks.Carry == 0 {
+		return nil
+	}
+	for _, v6 := range []bool{false, true} {
+		out = append(out, mk("answers to the daemon's transparent sockets", family(v6),
+			match{address(v6, true, reg0), in(setCarried + suffix(v6))}, link1(iif), match{in(setBridges)},
+			answer(), setMark(marks.All()), accept()))
+	}
+	return out
+}
+
 // baseChains are those that packets come to by themselves.
-func baseChains(marked, carried match) (out []chain) {
+func baseChains(marks nat.Marks) (out []chain) {
 	base := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority int32, rules ...rule) {
 		out = append(out, chain{name: name, kind: kind, hook: hook, priority: priority, rules: rules})
 	}
@@ -145,15 +159,12 @@ func baseChains(marked, carried match) (out []chain) {
 	base(chainOutput, nftables.ChainTypeNAT, nftables.ChainHookOutput, -99,
 		mk("of the host itself", family(false), local(), jump(chainPublish+"4")),
 		mk("of the host itself; ::1 can't leave it", family(true), local(), inside(netip.MustParsePrefix("::1/128"), false, true), jump(chainPublish+"6")))
-	base(chainMark, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -98, // behind the translation
-		mk("answers to the daemon's transparent sockets", family(false),
-			match{address(false, true, reg0), in(setCarried + "4")}, link1(iif), match{in(setBridges)}, answer(), carried),
-		mk("answers to the daemon's transparent sockets", family(true),
-			match{address(true, true, reg0), in(setCarried + "6")}, link1(iif), match{in(setBridges)}, answer(), carried),
+	marked := slices.Concat(setMark(marks.Reach), accept())
+	base(chainMark, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -98, append(answers(marks), // behind the translation
 		mk("", family(false), match{address(false, false, reg0), in(setClosed + "4")}, goTo(chainReachable)),
 		mk("", family(true), match{address(true, false, reg0), in(setClosed + "6")}, goTo(chainReachable)),
 		mk("from a container: the way back to it is looked up (rp_filter)", family(false),
-			match{address(false, true, reg0), in(setClosed + "4")}, link1(iif), match{in(setBridges)}, marked))
+			match{address(false, true, reg0), in(setClosed + "4")}, link1(iif), match{in(setBridges)}, marked))...)
 	base(chainForward, nftables.ChainTypeFilter, nftables.ChainHookForward, -10,
 		mk("within a bridge", link2(), match{vmap(mapWithin)}),
 		mk("out of a bridge", link1(iif), match{vmap(mapFrom)}),

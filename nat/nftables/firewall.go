@@ -43,6 +43,9 @@ func New(ctx context.Context, opts nat.Options) (*Firewall, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opts.Marks, err = able(opts.Marks); err != nil {
+		return nil, err
+	}
 	f := &Firewall{
 		opts: opts, table: inetTable(), busy: make(chan struct{}, 1), want: nat.NewApplied(),
 		around: func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts.Instance, ours) },
@@ -79,6 +82,9 @@ func (f *Firewall) Apply(ctx context.Context, put nat.State) error {
 	if err := put.Check(); err != nil {
 		return err
 	}
+	if err := f.checkCarried(put); err != nil {
+		return err
+	}
 	if err := f.lock(ctx); err != nil {
 		return err
 	}
@@ -89,6 +95,19 @@ func (f *Firewall) Apply(ctx context.Context, put nat.State) error {
 		}
 		return f.accepts.Apply(ctx, nat.State{Networks: put.Networks})
 	})
+}
+
+// checkCarried refuses what would get no answers.
+func (f *Firewall) checkCarried(s nat.State) error {
+	if f.opts.Marks.Carry != 0 {
+		return nil
+	}
+	for _, e := range s.Endpoints {
+		if len(e.Carried) > 0 {
+			return fmt.Errorf("nftables: endpoint %s: publish=host-firewall: the kernel has no nft_socket", e.ID)
+		}
+	}
+	return nil
 }
 
 // Remove takes networks and endpoints out of the kernel, by their ID. It may be

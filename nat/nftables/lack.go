@@ -44,12 +44,12 @@ func (f *Firewall) Lacking(ctx context.Context, endpoints []nat.Endpoint) ([]nat
 	open := f.unguarded(have)
 	var out []nat.Lack
 	for _, e := range endpoints {
-		for _, p := range e.Ports {
+		for _, p := range e.Served() {
 			l := nat.Lack{Endpoint: e.ID, Port: p, Kind: kind, Why: why}
 			if why == "" {
 				l.Kind, l.Why = have.lacks(e, p)
 			}
-			if l.Why == "" && e.Clients == nil && open[openFamily{e.Network, p.Target.Is6()}] {
+			if l.Why == "" && p.TargetPort != 0 && e.Clients == nil && open[openFamily{e.Network, p.Target.Is6()}] {
 				l.Kind, l.Why = nat.Unguarded, "the element of "+mapNetworkClients+" is missing"
 			}
 			if l.Why != "" {
@@ -107,8 +107,7 @@ func (f *Firewall) unguarded(have content) map[openFamily]bool {
 // own or one of a range.
 func (c content) lacks(e nat.Endpoint, p nat.Port) (nat.LackKind, string) {
 	f := newFill()
-	one := e
-	one.Ports = []nat.Port{p}
+	one := e.Only(p)
 	f.endpoint(&one)
 	for el, v := range f.elements {
 		kind := nat.Unserved

@@ -23,11 +23,29 @@ func Probe() error {
 		// Before, postrouting doesn't know by which link a packet came in.
 		return fmt.Errorf("nftables: Linux %s: want 5.7 or later", release)
 	}
-	conn, err := dial()
-	if err != nil {
-		return err
-	}
 	marks, err := nat.MarksOf(nat.DefaultMask)
+	if err == nil {
+		_, err = able(marks)
+	}
+	return err
+}
+
+// able returns what of marks the kernel can use: all, or not Carry where it has no
+// nft_socket.
+func able(marks nat.Marks) (nat.Marks, error) {
+	err := try(marks)
+	if err == nil {
+		return marks, nil
+	}
+	marks.Carry = 0
+	if try(marks) == nil {
+		return marks, nil
+	}
+	return marks, err
+}
+
+func try(marks nat.Marks) error {
+	conn, err := dial()
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ type world struct {
 	host, lan, a1, a2, b1, d1 *namespace
 }
 
-func newWorld(t *testing.T, kind backend) *world {
+func newWorld(t testing.TB, kind backend) *world {
 	t.Helper()
 	w := &world{
 		kind: kind,
@@ -55,7 +55,7 @@ func newWorld(t *testing.T, kind backend) *world {
 	return w
 }
 
-func (w *world) bridge(t *testing.T, name string, addrs ...string) {
+func (w *world) bridge(t testing.TB, name string, addrs ...string) {
 	t.Helper()
 	w.host.run(t, "ip", "link", "add", name, "type", "bridge", "forward_delay", "0")
 	w.address(t, name, addrs...)
@@ -63,7 +63,7 @@ func (w *world) bridge(t *testing.T, name string, addrs ...string) {
 	w.host.sysctl(t, "net/ipv4/conf/"+name+"/src_valid_mark", "1")
 }
 
-func (w *world) address(t *testing.T, link string, addrs ...string) {
+func (w *world) address(t testing.TB, link string, addrs ...string) {
 	t.Helper()
 	for _, a := range addrs {
 		args := []string{"ip", "address", "add", a, "dev", link}
@@ -75,14 +75,14 @@ func (w *world) address(t *testing.T, link string, addrs ...string) {
 	w.host.run(t, "ip", "link", "set", link, "up")
 }
 
-func (w *world) container(t *testing.T, bridge string, n *namespace, addr4, gw4, addr6, gw6 string) {
+func (w *world) container(t testing.TB, bridge string, n *namespace, addr4, gw4, addr6, gw6 string) {
 	t.Helper()
 	w.pair(t, "v"+n.name, n, addr4, gw4, addr6, gw6)
 	w.host.run(t, "ip", "link", "set", "v"+n.name, "master", bridge)
 }
 
 // pair connects n to the host; its end is eth0.
-func (w *world) pair(t *testing.T, link string, n *namespace, addr4, gw4, addr6, gw6 string) {
+func (w *world) pair(t testing.TB, link string, n *namespace, addr4, gw4, addr6, gw6 string) {
 	t.Helper()
 	var err error
 	w.host.do(func() {
@@ -143,7 +143,7 @@ func endpoints() (a1, b1 nat.Endpoint) {
 }
 
 // firewall returns a Firewall in the host's namespace.
-func (w *world) firewall(t *testing.T) *hosted {
+func (w *world) firewall(t testing.TB) *hosted {
 	t.Helper()
 	h := &hosted{host: w.host}
 	w.host.do(func() {
@@ -164,7 +164,7 @@ type hosted struct {
 	host *namespace
 }
 
-func (h *hosted) apply(t *testing.T, s nat.State) {
+func (h *hosted) apply(t testing.TB, s nat.State) {
 	t.Helper()
 	var err error
 	h.host.do(func() { err = h.f.Apply(t.Context(), s) })
@@ -173,7 +173,7 @@ func (h *hosted) apply(t *testing.T, s nat.State) {
 	}
 }
 
-func (h *hosted) remove(t *testing.T, s nat.State) {
+func (h *hosted) remove(t testing.TB, s nat.State) {
 	t.Helper()
 	var err error
 	h.host.do(func() { err = h.f.Remove(t.Context(), s) })
