@@ -217,6 +217,49 @@ func TestBindingsWithoutIPv6(t *testing.T) {
 	}
 }
 
+// Where the host decides who may reach a port, the firewall translates none: it
+// brings back the answers of the addresses that have some.
+func TestHostFirewall(t *testing.T) {
+	const publish = "host-firewall"
+	own := map[string]string{"publish": publish}
+	for name, c := range map[string]struct {
+		n       store.Network
+		options map[string]string
+		carried string
+		ports   int
+	}{
+		"network":             {dual(v4(with("publish", publish))), nil, "[172.20.0.2 fd00:20::2]", 0},
+		"endpoint":            {dual(v4(nil)), own, "[172.20.0.2 fd00:20::2]", 0},
+		"endpoint of a list":  {dual(v4(with("publish", "10.0.0.0/8"))), own, "[172.20.0.2 fd00:20::2]", 0},
+		"endpoint says other": {dual(v4(with("publish", publish))), map[string]string{"publish": "all"}, "[]", 4},
+		"neither":             {dual(v4(nil)), nil, "[]", 4},
+	} {
+		v := view(t, c.n)
+		e := store.Endpoint{
+			IPv4: netip.MustParsePrefix("172.20.0.2/24"), IPv6: netip.MustParsePrefix("fd00:20::2/64"), MAC: "02:42:ac:14:00:02",
+			Options: c.options,
+		}
+		if err := v.CheckEndpoint(e); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, proto := range []uint8{6, 17} {
+			bindings, err := v.Bindings(e, store.PortBinding{Proto: proto, HostPort: 8080, Port: 80})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Published = append(e.Published, bindings...)
+		}
+		f := v.EndpointFirewall(e)
+		if got := fmt.Sprint(f.Carried); got != c.carried || len(f.Ports) != c.ports {
+			t.Errorf("%s: carried %s and %d ports, want %s and %d", name, got, len(f.Ports), c.carried, c.ports)
+		}
+		_, err := v.Bindings(e, store.PortBinding{Proto: 132, HostPort: 8080, Port: 80})
+		if want := "publish port 80/sctp: not with publish=host-firewall: want tcp or udp"; c.ports == 0 && (err == nil || err.Error() != want) || c.ports > 0 && err != nil {
+			t.Errorf("%s: sctp: %v, want %s", name, err, want)
+		}
+	}
+}
+
 // host is a host with these links.
 type host map[string]link.Info
 

@@ -44,3 +44,18 @@ func TestUnroutable(t *testing.T) {
 		})
 	}
 }
+
+func TestMarksOf(t *testing.T) {
+	for mask, want := range map[uint32]Marks{
+		DefaultMask: {Reach: 0x10000000, Carry: 0x20000000},
+		0x80000001:  {Reach: 1, Carry: 0x80000000},
+		0xf00:       {Reach: 0x700, Carry: 0x800},
+		0x100:       {},
+		0:           {},
+	} {
+		got, err := MarksOf(mask)
+		if got != want || (err != nil) != (want == Marks{}) || err == nil && got.All() != mask {
+			t.Errorf("MarksOf(%#x) = %+v, %v, want %+v", mask, got, err, want)
+		}
+	}
+}

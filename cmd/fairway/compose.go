@@ -58,7 +58,9 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	open.add(firewall.Close)
 	var d *driver.Driver
 	carrier, err := proxy.New(proxy.Options{
-		Allow: func(link string, client, container netip.Addr) (bool, bool) { return d.MayCarry(link, client, container) }, Log: log,
+		Allow: func(link string, client, container netip.Addr) (bool, bool) {
+			return d.MayCarry(link, client, container)
+		}, Log: log,
 	})
 	if err != nil {
 		return p, err

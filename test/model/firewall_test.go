@@ -42,7 +42,8 @@ func render(s nat.State, v6 bool) map[string]string {
 				ports = append(ports, p)
 			}
 		}
-		if e.Ports = ports; len(ports) > 0 {
+		e.Carried = slices.DeleteFunc(slices.Clone(e.Carried), func(a netip.Addr) bool { return a.Is6() != v6 })
+		if e.Ports = ports; len(ports)+len(e.Carried) > 0 {
 			out["endpoint "+e.ID] = text(e)
 		}
 	}

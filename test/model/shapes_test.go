@@ -54,6 +54,7 @@ func shapeOf(name string, i int) (s shape, ok bool) {
 		"crowded":  {v4: v4, options: o(label+"name", crowdedBridge)},
 		"docker":   {v4: v4, v6: v6, noIPAM: true},
 		"same":     {v4: "10.1.0.0/24"}, // the subnet of slot 0
+		"guarded":  {v4: v4, v6: v6, options: o("publish", "host-firewall")},
 		"bad":      {v4: v4, options: o("mtuu", "1400"), bad: true},
 	}
 	s, ok = shapes[name]
@@ -67,6 +68,6 @@ func shapeOf(name string, i int) (s shape, ok bool) {
 func shapeNames() []string {
 	return []string{
 		"plain", "dual", "auto", "small", "six", "routed", "adopted", "docker", "internal",
-		"learning", "mtu", "range", "same", "crowded", "bad",
+		"learning", "mtu", "range", "same", "crowded", "guarded", "bad",
 	}
 }
