@@ -106,10 +106,11 @@ func portsOf(r Records, s States, traffic bool, show func(Published) bool) Ports
 				Network: e.Network, NetworkName: names[e.Network],
 				TakenBy: by, Proxied: proxied(p, by, state.Carried), Live: state.Live, ReachableFrom: cmp.Or(state.From, "unknown"), Why: state.Why,
 			}
-			if traffic {
+			seen := traffic && port.Proxied != ProxiedAll // by connection tracking, as this port's
+			if seen {
 				port.Connections = &state.Connections
 			}
-			if traffic && s.Counted {
+			if seen && s.Counted {
 				port.Bytes, port.Packets = &state.Bytes, &state.Packets
 			}
 			reply.Ports = append(reply.Ports, port)

@@ -143,7 +143,8 @@ type Port struct {
 	Network     string     `json:"network"`
 	NetworkName string     `json:"network_name,omitempty"`
 	// TakenBy is who on the host took the port while the daemon was down, or
-	// "unknown". Outside traffic still reaches the container. Absent where
+	// "unknown". Outside traffic still reaches the container, but where the host's
+	// firewall decides. Absent where
 	// fairway holds the port.
 	TakenBy string `json:"taken_by,omitempty"`
 	// Proxied says what the daemon carries itself, since the kernel can't translate
@@ -160,7 +161,8 @@ type Port struct {
 	ReachableFrom string `json:"reachable_from"`
 	Why           string `json:"why,omitempty"`
 	// Connections are those that are open now, and what they carried in both
-	// directions: just where traffic was asked for, Bytes and Packets where the
+	// directions: just where traffic was asked for, and not where the daemon carries
+	// all; Bytes and Packets where the
 	// host counts them (net.netfilter.nf_conntrack_acct).
 	Connections *uint64 `json:"connections,omitempty"`
 	Bytes       *uint64 `json:"bytes,omitempty"`

@@ -28,7 +28,7 @@ type config struct {
 	StateDir     string
 	Firewall     string // "auto", "nftables" or "iptables"
 	MarkMask     uint32 // the bits of packets' marks that are ours
-	RulePriority int    // of the first of our three policy-routing rules, and their table
+	RulePriority int    // of the first of our policy-routing rules, and of the first of their two tables
 	IPForward    bool   // turn forwarding on where it is off
 	DockerSocket string // "" leaves Docker's API alone
 	LogLevel     string // a level of logrus
@@ -58,7 +58,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 		"who filters and translates: auto (nftables where the kernel has it), nftables or iptables")
 	fs.Var(&maskValue{&c.MarkMask}, "mark-mask", "`bits` of packets' marks, at least two, that say where they may be routed; nobody else may use them")
 	fs.Var(&priorityValue{&c.RulePriority}, "rule-priority",
-		"priority `N` of the first of three policy-routing rules that keep all others from it, and their table's number")
+		"priority `N` of the first of the policy-routing rules that look at them, and the number of the first of their two tables")
 	fs.Var(&boolValue{&c.IPForward}, "ip-forward", "turn IP forwarding on where it is off")
 	fs.Lookup("ip-forward").NoOptDefVal = "true"
 	fs.Var(&pathValue{p: &c.DockerSocket, most: maxSocketPath, empty: true}, "docker-socket",

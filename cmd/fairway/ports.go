@@ -26,17 +26,19 @@ HOST is the address on the host, "*" for all of the target's family, "::" for
 all of IPv6 if the target has IPv4; TARGET is what answers. Ports in a row are
 shown as a range.
 REACHABLE FROM is by what the kernel holds now, not by what was asked for: all,
-what the option publish says, this host (published on a loopback address, or IP
-forwarding is off), routing (by a route to the container's address) or nobody,
-with the reason. Rules of other programs aren't looked at.
+what the option publish says, host firewall (publish=host-firewall: whoever the
+host's own INPUT rules let in), this host (published on a loopback address, or
+IP forwarding is off), routing (by a route to the container's address) or
+nobody, with the reason. Rules of other programs aren't looked at.
 PROXIED is what the daemon carries itself, since the kernel can't translate it:
 "all", which is IPv6 to IPv4, or "local", which is ::1 and link-local clients.
-The container sees an address of the host's then.
+The container sees an address of the host's then. "all" are also the ports that
+the host firewall decides about; there it sees clients on other machines.
 TAKEN BY is there when somebody on the host took a port while the daemon was
 down: other machines still reach the container, and fairway takes the port back
 once it is free.
 --stats shows the connections that are open now and what they carried; "-" where
-the host doesn't count (sysctl net.netfilter.nf_conntrack_acct=1).
+the daemon carries all, and where the host doesn't count (sysctl net.netfilter.nf_conntrack_acct=1).
 Ports of a network with publish_by=docker are Docker's: docker ps shows those.`,
 		Example: `  sudo fairway ports
   sudo fairway ports --stats

@@ -6,7 +6,7 @@
 // per bridge where its name ends in one):
 //
 //	raw    PREROUTING   → FAIRWAY-RAW      127.0.0.0/8 never comes from a bridge
-//	mangle PREROUTING   → FAIRWAY-MARK     what may be routed to our subnets (package unroutable)
+//	mangle PREROUTING   → FAIRWAY-MARK     what may be routed to our subnets, or answers the daemon (package unroutable)
 //	nat    PREROUTING   → FAIRWAY-DNAT     published ports, for packets to the host
 //	nat    OUTPUT       → FAIRWAY-DNAT     the same for the host's own packets
 //	nat    POSTROUTING  → FAIRWAY-SNAT     hairpin and loopback clients, masquerade

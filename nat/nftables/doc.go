@@ -8,7 +8,7 @@
 //	raw-prerouting    127.0.0.0/8 never comes from a bridge
 //	nat-prerouting    → publish4, publish6   to the host: published ports, looked up in
 //	nat-output        → the same               bound (one address), ports (all), ranges
-//	mark-prerouting   → reachable          what may be routed to our subnets (package unroutable)
+//	mark-prerouting   → reachable          what may be routed to our subnets, or answers the daemon (package unroutable)
 //	filter-forward    within                 in and out by one bridge: accept, icc-off
 //	                  from                   out of a bridge: outward (not to others' containers), internal
 //	                  to                     into a bridge: to-nat, to-routed, to-unprotected, internal

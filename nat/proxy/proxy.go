@@ -81,6 +81,16 @@ func (p *Proxy) Serve(fd int, proto uint8, to netip.AddrPort) (stop func(), err 
 	return stop, nil
 }
 
+// allow asks whether a client may reach a container, that came by a link to an
+// address of the host's. Who came to a loopback address from elsewhere may not:
+// route_localnet on an uplink lets the kernel take that.
+func (p *Proxy) allow(link string, client, local netip.Addr, to netip.AddrPort) (may, asItself bool) {
+	if local.Unmap().IsLoopback() && link != loopback {
+		return false, false
+	}
+	return p.opts.Allow(link, client, to.Addr())
+}
+
 // sweepEvery is how often sessions are looked at that may be over.
 const sweepEvery = time.Second
 

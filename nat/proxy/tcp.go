@@ -105,7 +105,7 @@ func (l *listener) carry(fd int, from netip.AddrPort, link string) {
 	defer l.conns.Done()
 	defer l.p.connections.give()
 	defer l.own.give()
-	may, asItself := l.p.opts.Allow(link, from.Addr(), l.to.Addr())
+	may, asItself := l.p.allow(link, from.Addr(), localOf(fd), l.to)
 	if !may {
 		reset(fd)
 		return

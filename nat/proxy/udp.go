@@ -92,7 +92,7 @@ func (s *socket) ready() {
 
 // begin makes the session of a flow that came in by a link, or returns nil.
 func (s *socket) begin(f flow, via uint32) *session {
-	may, asItself := s.p.opts.Allow(came(s.fd, f.client.Addr(), f.local, via), f.client.Addr(), s.to.Addr())
+	may, asItself := s.p.allow(came(s.fd, f.client.Addr(), f.local, via), f.client.Addr(), f.local, s.to)
 	if !may {
 		return nil
 	}
