@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 
 	"fairway/nat"
 )
@@ -28,32 +30,66 @@ func BenchmarkHostFirewall(b *testing.B) {
 	for _, n := range []*namespace{w.a1, w.b1} {
 		n.swallow(b, ":99")
 	}
-	for _, c := range []struct{ name, to string }{{"plain", "192.0.2.1:8099"}, {"carried", "192.0.2.1:8098"}} {
-		b.Run("bulk/"+c.name, func(b *testing.B) {
-			conn := w.lan.dial(b, c.to)
-			defer conn.Close()
-			data := make([]byte, 1<<17)
-			b.SetBytes(int64(len(data)))
-			for b.Loop() {
-				if _, err := conn.Write(data); err != nil {
+	const plain, carried = "192.0.2.1:8099", "192.0.2.1:8098"
+	b.Run("bulk", func(b *testing.B) {
+		conns := map[string]net.Conn{plain: w.lan.dial(b, plain), carried: w.lan.dial(b, carried)}
+		data := make([]byte, 1<<17)
+		inTurns(b, "MB/s", plain, carried, func(to string) float64 {
+			began := time.Now()
+			for range bulk / len(data) {
+				if _, err := conns[to].Write(data); err != nil {
 					b.Fatal(err)
 				}
 			}
+			answer(b, conns[to])
+			return bulk / 1e6 / time.Since(began).Seconds()
 		})
-	}
-	for _, c := range []struct{ name, to string }{{"plain", "192.0.2.1:8099"}, {"carried", "192.0.2.1:8098"}} {
-		b.Run("connections/"+c.name, func(b *testing.B) {
-			for b.Loop() {
-				conn := w.lan.dial(b, c.to)
+		for _, c := range conns {
+			c.Close()
+		}
+	})
+	b.Run("connections", func(b *testing.B) {
+		inTurns(b, "connections/s", plain, carried, func(to string) float64 {
+			const some = 20
+			began := time.Now()
+			for range some {
+				conn := w.lan.dial(b, to)
 				if _, err := conn.Write([]byte("x")); err != nil {
 					b.Fatal(err)
 				}
-				if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
-					b.Fatal(err)
-				}
+				answer(b, conn)
 				conn.Close()
 			}
+			return some / time.Since(began).Seconds()
 		})
+	})
+}
+
+// bulk is after how many bytes of a connection its other end answers.
+const bulk = 32 << 20
+
+// inTurns reports the medians of what measure says of both, and their ratio.
+func inTurns(b *testing.B, unit, plain, carried string, measure func(to string) float64) {
+	got := map[string][]float64{}
+	for b.Loop() {
+		for _, to := range []string{plain, carried} {
+			got[to] = append(got[to], measure(to))
+		}
+	}
+	median := func(of string) float64 {
+		slices.Sort(got[of])
+		return got[of][len(got[of])/2]
+	}
+	b.ReportMetric(0, "ns/op") // says nothing
+	b.ReportMetric(median(plain), unit+"-plain")
+	b.ReportMetric(median(carried), unit+"-carried")
+	b.ReportMetric(median(carried)/median(plain), "ratio")
+}
+
+func answer(b *testing.B, c net.Conn) {
+	b.Helper()
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		b.Fatal(err)
 	}
 }
 
@@ -67,7 +103,8 @@ func (n *namespace) dial(b *testing.B, to string) (c net.Conn) {
 	return c
 }
 
-// swallow takes all that comes to a port, and answers what is no bulk by a byte.
+// swallow takes all that comes to a port, and answers by a byte what comes alone,
+// and each bulk.
 func (n *namespace) swallow(b *testing.B, address string) {
 	b.Helper()
 	var l net.Listener
@@ -85,13 +122,14 @@ func (n *namespace) swallow(b *testing.B, address string) {
 			}
 			go func() {
 				defer c.Close()
-				buffer := make([]byte, 1<<18)
+				buffer, got := make([]byte, 1<<18), 0
 				for {
 					k, err := c.Read(buffer)
 					if err != nil {
 						return
 					}
-					if k == 1 {
+					if got += k; got == 1 || got == bulk {
+						got = 0
 						_, _ = c.Write(buffer[:1])
 					}
 				}

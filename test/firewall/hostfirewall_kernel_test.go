@@ -144,6 +144,29 @@ func TestHostFirewallPorts(t *testing.T) {
 		}
 	}
 
+	var clients []net.Conn
+	for port := 6000; port < 6005; port++ {
+		conn := w.lan.from(t, "udp", port, "192.0.2.1:8080")
+		defer conn.Close()
+		clients = append(clients, conn)
+	}
+	for _, conn := range append(clients, clients...) {
+		if got := hear(conn); got != "a1 192.0.2.2" {
+			t.Errorf("an udp client beside others: %q", got)
+		}
+	}
+
+	// What is published on loopback isn't for the LAN, whatever it crafts.
+	c.publish(t, "a1", "tcp=127.0.0.1:8084=172.30.1.2:80", "udp=127.0.0.1:8084=172.30.1.2:80")
+	w.host.sysctl(t, "net/ipv4/conf/eth0/route_localnet", "1")
+	crafted(t, w.lan, "192.0.2.1")
+	check(t, []probe{
+		{"loopback, from the LAN", w.lan, "tcp", "127.0.0.1:8084", ""},
+		{"loopback, from the LAN, udp", w.lan, "udp", "127.0.0.1:8084", ""},
+		{"loopback", w.host, "tcp", "127.0.0.1:8084", "a1 172.30.1.1"},
+		{"loopback, udp", w.host, "udp", "127.0.0.1:8084", "a1 172.30.1.1"},
+	})
+
 	fw.remove(t, nat.State{Endpoints: s.Endpoints[:1]})
 	c.publish(t, "a1")
 	check(t, []probe{{"gone", w.lan, "tcp", "192.0.2.1:8080", ""}, {"gone", w.lan, "udp", "192.0.2.1:8080", ""}})
