@@ -170,6 +170,9 @@ func (d *Driver) setTaken(k lostPort, by string, taken bool) {
 // Taken reports whether somebody else took a port that an endpoint publishes,
 // while the daemon was down, and who: "unknown" if that wasn't found.
 func (d *Driver) Taken(endpoint string, p store.PortBinding) (by string, taken bool) {
+	if !d.anyTaken(endpoint) {
+		return "", false
+	}
 	e, _ := d.endpoint(endpoint)
 	return d.takenBy(lostPort{endpoint, heldPort(p, d.hostDecides(e))})
 }

@@ -60,8 +60,10 @@ func (d *Driver) Reach(ctx context.Context) map[PublishedPort]Reach {
 			who := n.clients(e)
 			for _, p := range e.Published {
 				r := l.reach(p, who)
-				if by, taken := d.Taken(e.ID, p); taken && who.HostFirewall {
-					r = Reach{From: FromNobody, Why: "the port is taken by " + by}
+				if who.HostFirewall {
+					if by, taken := d.Taken(e.ID, p); taken {
+						r = Reach{From: FromNobody, Why: "the port is taken by " + by}
+					}
 				}
 				if !attached && r.From != FromUnknown {
 					r = Reach{From: FromNobody, Why: "its container is gone"}
