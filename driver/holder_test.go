@@ -106,6 +106,40 @@ func TestPortTakenWhileDown(t *testing.T) {
 	}
 }
 
+// TestCarriedPortTakenWhileDown: nothing translates a port that the host decides
+// about, so that nobody reaches it until it is held again.
+func TestCarriedPortTakenWhileDown(t *testing.T) {
+	port, free := hostPort(t)
+	w := newWorld()
+	first := w.start(t, store.Records{})
+	n := network
+	n.Options = map[string]string{"publish": "host-firewall"}
+	must(t, first.CreateNetwork(t.Context(), n))
+	w.sandboxes["/run/netns/a"] = true
+	attach(t, first, endpoint("a", "10.1.0.2/24"), "/run/netns/a")
+	must(t, first.Publish(t.Context(), n.ID, "a", publishing(port)))
+
+	realPorts(t, w)
+	d := w.start(t, recordsOf(first))
+	w.links[d.Networks()[0].Link] = true
+	reached := func(want driver.From) {
+		t.Helper()
+		for p, r := range d.Reach(t.Context()) {
+			if r.From != want || !r.Carried {
+				t.Errorf("%s: %+v, want %s", p.HostIP, r, want)
+			}
+		}
+	}
+	reached(driver.FromNobody)
+	if n := said(w, "port is already allocated: nobody reaches the container by it"); n != 1 {
+		t.Errorf("the log says %d times that the port is taken, want once", n)
+	}
+	free()
+	_, err := d.Reconcile(t.Context())
+	must(t, err)
+	reached(driver.FromHost)
+}
+
 // TestTakenPortForgotten: what is published no more is nobody's loss.
 func TestTakenPortForgotten(t *testing.T) {
 	port, _ := hostPort(t)
