@@ -149,10 +149,12 @@ func baseChains(marks nat.Marks) (out []chain) {
 	base := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority int32, rules ...rule) {
 		out = append(out, chain{name: name, kind: kind, hook: hook, priority: priority, rules: rules})
 	}
+	// Every packet comes here: what few match is asked first.
 	base(chainRaw, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300,
-		mk("127.0.0.0/8 never comes from a container", link1(iif), match{in(setBridges)}, family(false), inside(loopback4(), false, false), drop()),
-		mk("127.0.0.0/8 never comes from a container", link1(iif), match{in(setBridges)}, family(false), inside(loopback4(), true, false), drop()),
-		mk("published on loopback only", match{load(iif, reg0), differ(linkKey("lo")...)}, family(false), target(false), match{in(setLoopback)}, drop()))
+		mk("127.0.0.0/8 never comes from a container", family(false), inside(loopback4(), false, false), link1(iif), match{in(setBridges)}, drop()),
+		mk("127.0.0.0/8 never comes from a container", family(false), inside(loopback4(), true, false), link1(iif), match{in(setBridges)}, drop()),
+		mk("published on loopback only", family(false), inside(loopback4(), false, false), match{load(iif, reg0), differ(linkKey("lo")...)},
+			target(false), match{in(setLoopback)}, drop()))
 	base(chainPrerouting, nftables.ChainTypeNAT, nftables.ChainHookPrerouting, -99,
 		mk("to the host", family(false), local(), inside(loopback4(), false, true), jump(chainPublish+"4")),
 		mk("to the host; not from link-local addresses", family(true), local(), inside(netip.MustParsePrefix("fe80::/10"), true, true), jump(chainPublish+"6")))

@@ -50,7 +50,7 @@ func l4(number byte) match { return match{load(expr.MetaKeyL4PROTO, reg0), equal
 
 // address loads the source or destination address of a packet whose family is
 // known.
-func address(v6, src bool, reg uint32) expr.Any {
+func address(v6, src bool, reg uint32) *expr.Payload {
 	offset, length := uint32(16), uint32(4)
 	switch {
 	case v6 && src:
@@ -67,22 +67,28 @@ func dport(reg uint32) expr.Any {
 	return &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}
 }
 
-// within is: ip saddr PREFIX, or daddr, behind family.
+// inside is: ip saddr PREFIX, or daddr, behind family. Of a prefix of whole
+// bytes only those are loaded, which needs no mask.
 func inside(p netip.Prefix, src, not bool) match {
-	v6, length := p.Addr().Is6(), p.Addr().BitLen()/8
-	mask := make([]byte, length)
-	for i := range p.Bits() {
-		mask[i/8] |= 0x80 >> (i % 8)
+	length, whole := p.Addr().BitLen()/8, p.Bits()%8 == 0 && p.Bits() > 0
+	if whole {
+		length = p.Bits() / 8
+	}
+	from := address(p.Addr().Is6(), src, reg0)
+	from.Len = uint32(length)
+	m := match{from}
+	if !whole {
+		mask := make([]byte, length)
+		for i := range p.Bits() {
+			mask[i/8] |= 0x80 >> (i % 8)
+		}
+		m = append(m, &expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: uint32(length), Mask: mask, Xor: make([]byte, length)})
 	}
 	op := expr.CmpOpEq
 	if not {
 		op = expr.CmpOpNeq
 	}
-	m := match{address(v6, src, reg0)}
-	if p.Bits() < p.Addr().BitLen() {
-		m = append(m, &expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: uint32(length), Mask: mask, Xor: make([]byte, length)})
-	}
-	return append(m, &expr.Cmp{Op: op, Register: reg0, Data: p.Masked().Addr().AsSlice()})
+	return append(m, &expr.Cmp{Op: op, Register: reg0, Data: p.Masked().Addr().AsSlice()[:length]})
 }
 
 // bits is: ct state or ct status, any of them.

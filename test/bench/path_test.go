@@ -250,7 +250,7 @@ func trackedPath(b *testing.B) *path {
 }
 
 func fairwayPath(b *testing.B, proto, ports int) *path {
-	d := startDaemon(b, fmt.Sprintf("path-%d-%d", proto, ports), "--firewall", "nftables")
+	d := startDaemon(b, fmt.Sprintf("%s-%d", b.Name(), ports), "--firewall", "nftables")
 	return newPath(b, &path{name: "fairway", proto: proto, ports: ports, published: true, fw: d})
 }
 
