@@ -140,6 +140,10 @@ func (n *namespace) ask(network, address string) (answer string) {
 			answer = ping(network, address)
 			return
 		}
+		if strings.HasPrefix(network, "sctp") {
+			answer = askSCTP(network, address)
+			return
+		}
 		c, err := d.DialContext(context.Background(), network, address)
 		if err != nil {
 			return
