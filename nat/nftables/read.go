@@ -89,7 +89,7 @@ func read(c *nftables.Conn, table *nftables.Table) (have content, ok bool, err e
 		return have, true, err
 	}
 	for _, ch := range chains {
-		if ch.Table.Name != table.Name {
+		if ch.Table == nil || ch.Table.Name != table.Name {
 			continue
 		}
 		hook := ""

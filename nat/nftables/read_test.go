@@ -103,6 +103,7 @@ func FuzzRead(f *testing.F) {
 		})
 	})
 	f.Add(chain, []byte{}, set, []byte{})
+	f.Add([]byte{}, []byte{}, []byte{}, []byte{}) // a chain of no table
 	for _, c := range chains(1) {
 		for _, r := range c.rules {
 			f.Add(chain, encodeRule(f, r), set, element)
