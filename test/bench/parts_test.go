@@ -18,12 +18,13 @@ func parts() []part {
 	chain := func(name string) string {
 		return fmt.Sprintf("nft flush chain inet fairway %s && nft delete chain inet fairway %s", name, name)
 	}
+	const rules = "ip rule flush protocol 102" // fairway's
 	all := []part{
 		{"FAIRWAY-ACCEPT in iptables' FORWARD", "iptables -P FORWARD ACCEPT && nft delete table ip filter"},
-		{"the policy-routing rules", "ip rule del priority 4000 && ip rule del priority 4001 && ip rule del priority 4002"},
+		{"the policy-routing rules", rules},
 		{"chain raw-prerouting", chain("raw-prerouting")},
 		{"chain filter-forward", chain("filter-forward")},
-		{"chain mark-prerouting, and the rules", chain("mark-prerouting") + " && ip rule del priority 4000 && ip rule del priority 4001 && ip rule del priority 4002"},
+		{"chain mark-prerouting, and the rules", chain("mark-prerouting") + " && " + rules},
 	}
 	rest := part{name: "all of these: only the translation is left"}
 	for i, p := range all {
