@@ -51,7 +51,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		return p, err
 	}
 	open.add(kernel.Close)
-	firewall, err := newFirewall(ctx, c, records.Instance(), log, step)
+	firewall, zone, err := newFirewall(ctx, c, records.Instance(), log, step)
 	if err != nil {
 		return p, err
 	}
@@ -112,6 +112,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 			{"watch Docker", watcher.Run},
 			{"watch the kernel", changes.Run},
 			{"guard", routers.Run},
+			{"firewalld", zone.Run},
 			{"proxy", carrier.Run},
 			{"reclaim addresses", reclaim(pools, log)},
 			{"back up", func(ctx context.Context) error { return records.BackupEvery(ctx, time.Hour) }},

@@ -7,28 +7,34 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"fairway/nat"
+	"fairway/nat/firewalld"
 	"fairway/nat/iptables"
 	"fairway/nat/nftables"
 	"fairway/nat/unroutable"
 )
 
 // newFirewall returns the backend of a choice, whose subnets are unroutable
-// without it. Auto is nftables wherever the kernel has what that needs.
-func newFirewall(ctx context.Context, c config, instance string, log logrus.FieldLogger, step func(string)) (*unroutable.Firewall, error) {
+// without it and whose bridges firewalld lets pass, and the zone that is told
+// so. Auto is nftables wherever the kernel has what that needs.
+func newFirewall(ctx context.Context, c config, instance string, log logrus.FieldLogger, step func(string)) (*firewalld.Firewall, *firewalld.Zone, error) {
 	marks, err := nat.MarksOf(c.MarkMask)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	opts := nat.Options{Instance: instance, Log: log, Step: step, Marks: marks}
 	b, err := newBackend(ctx, c.Firewall, opts)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	subnets, err := unroutable.New(unroutable.Options{Options: opts, Priority: c.RulePriority})
 	if err != nil {
-		return nil, errors.Join(err, b.Close())
+		return nil, nil, errors.Join(err, b.Close())
 	}
-	return unroutable.NewFirewall(b, subnets), nil
+	zone, err := firewalld.New(firewalld.Options{Options: opts})
+	if err != nil {
+		return nil, nil, errors.Join(err, b.Close())
+	}
+	return firewalld.NewFirewall(unroutable.NewFirewall(b, subnets), zone), zone, nil
 }
 
 func newBackend(ctx context.Context, choice string, opts nat.Options) (unroutable.Backend, error) {
@@ -51,7 +57,10 @@ func newBackend(ctx context.Context, choice string, opts nat.Options) (unroutabl
 
 // backendName returns what --firewall calls a backend.
 func backendName(b unroutable.Backend) string {
-	if _, ok := b.(*nftables.Firewall); ok {
+	switch b := b.(type) {
+	case *unroutable.Firewall:
+		return backendName(b.Backend)
+	case *nftables.Firewall:
 		return "nftables"
 	}
 	return "iptables"

@@ -17,7 +17,7 @@ import (
 // mayImport says which of our packages a package may import: a request goes one
 // way, plugin → driver → mode → link and nat, and store is below them all.
 var mayImport = map[string][]string{
-	"cmd/fairway":    {"admin", "bridge", "driver", "engine", "ipam", "link", "nat", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "plugin", "store", "watch"},
+	"cmd/fairway":    {"admin", "bridge", "driver", "engine", "ipam", "link", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "plugin", "store", "watch"},
 	"plugin":         {"driver", "ipam", "store", "link"},
 	"admin":          {"store"},
 	"driver":         {"link", "nat", "store", "option"},
@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"engine":         {},
 	"nat/iptables":   {"nat"},
 	"nat/nftables":   {"nat", "nat/iptables"},
+	"nat/firewalld":  {"nat"},
 	"nat/guard":      {"nat"},
 	"nat/unroutable": {"nat"},
 	"nat/proxy":      {},
