@@ -36,11 +36,7 @@ mount --bind "$3" "$2/root/run"
 mount --bind /dev "$2/root/dev"
 mount -t proc proc "$2/root/proc"
 mount -t sysfs sysfs "$2/root/sys"
-mkdir -p "$2/root/tmp" "$2/old"
-cd "$2/root"
-pivot_root . "$(mkdir -p old && echo old)"
-umount -l /old
-exec /bin/sh -c 'echo ready; read end'
+exec chroot "$2/root" /bin/sh -c 'echo ready; read end'
 `
 
 // newMachine makes one of the roots' machines on a host.
@@ -114,7 +110,9 @@ func (m *machine) start(t *testing.T, command ...string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := m.command(ctx, command...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true} // nsenter's child is what must end
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGTERM) }
+	cmd.WaitDelay = 20 * time.Second // for that to close its output
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {

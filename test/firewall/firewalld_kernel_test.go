@@ -6,8 +6,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/godbus/dbus/v5"
 
 	"fairway/nat"
 	"fairway/nat/firewalld"
@@ -34,6 +37,7 @@ const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
 type manager struct {
 	*machine
 	t    *testing.T
+	bus  *dbus.Conn
 	stop func()
 }
 
@@ -49,6 +53,11 @@ func newManager(t *testing.T, w *world, settings string) *manager {
 	m.do(t, "mkdir", "-p", "/run/dbus")
 	m.start(t, "dbus-daemon", "--config-file=/run/bus.conf", "--nofork", "--nopidfile")
 	within(t, "D-Bus", func() bool { _, err := os.Stat(m.socket()); return err == nil })
+	var err error
+	if m.bus, err = dbus.Connect("unix:path=" + m.socket()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.bus.Close() })
 	m.boot()
 	return m
 }
@@ -59,9 +68,18 @@ func (m *manager) socket() string { return filepath.Join(m.run, "dbus/system_bus
 func (m *manager) boot() {
 	m.t.Helper()
 	m.stop = m.machine.start(m.t, "firewalld", "--nofork", "--nopid")
-	within(m.t, "firewalld", func() bool {
-		return m.command(m.t.Context(), "firewall-cmd", "--state").Run() == nil
-	})
+	within(m.t, "firewalld", m.running)
+}
+
+// running reports whether firewalld answers: it does once its rules are there.
+func (m *manager) running() bool {
+	var zone string
+	return m.ask("getDefaultZone").Store(&zone) == nil
+}
+
+func (m *manager) ask(method string, args ...any) *dbus.Call {
+	const name = "org.fedoraproject.FirewallD1"
+	return m.bus.Object(name, "/org/fedoraproject/FirewallD1").Call(name+"."+method, dbus.FlagNoAutoStart, args...)
 }
 
 // zoned returns a Firewall with a zone, and runs the zone's task.
@@ -96,8 +114,12 @@ func (w *world) zoned(t *testing.T, m *manager) *hosted {
 
 // members returns the links of the zone.
 func (m *manager) members() string {
-	out, _ := m.command(m.t.Context(), "firewall-cmd", "--zone=fairway", "--list-interfaces").CombinedOutput()
-	return strings.TrimSpace(string(out))
+	var links []string
+	if err := m.ask("zone.getInterfaces", "fairway").Store(&links); err != nil {
+		return err.Error()
+	}
+	slices.Sort(links)
+	return strings.Join(links, " ")
 }
 
 // TestFirewalld: beside firewalld's own tables, which reject what they don't
@@ -110,6 +132,7 @@ func testFirewalld(t *testing.T, kind backend) {
 		{"iptables", "s/^FirewallBackend=.*/FirewallBackend=iptables/"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, kind)
 			w.host.serve(t, "tcp4", ":9001")
 			m := newManager(t, w, c.settings)
@@ -130,6 +153,9 @@ func testFirewalld(t *testing.T, kind backend) {
 			w.besideFirewalld(t, fw, s, "after a reload")
 
 			m.stop()
+			if m.running() {
+				t.Fatal("firewalld still runs")
+			}
 			m.boot()
 			within(t, "the zone holds both bridges after a restart", func() bool { return m.members() == "fwa fwb" })
 			w.besideFirewalld(t, fw, s, "after a restart")
@@ -139,7 +165,9 @@ func testFirewalld(t *testing.T, kind backend) {
 			if got := m.members(); got != "fwa" {
 				t.Errorf("zone after a network is gone: %q, want fwa", got)
 			}
-			m.do(t, "firewall-cmd", "--zone=fairway", "--remove-interface=fwa")
+			if err := m.ask("zone.removeInterface", "fairway", "fwa").Err; err != nil {
+				t.Fatal(err)
+			}
 			if r := fw.reconcile(t, nat.State{Networks: []nat.Network{a}, Endpoints: []nat.Endpoint{a1}}); len(r) == 0 || m.members() != "fwa" {
 				t.Errorf("Reconcile repaired %v, zone is %q", r, m.members())
 			}
@@ -154,11 +182,10 @@ func (w *world) besideFirewalld(t *testing.T, fw *hosted, s nat.State, when stri
 	for _, r := range fw.reconcile(t, s) {
 		t.Logf("%s: repaired %v", when, r)
 	}
-	check(t, w.common())
-	check(t, []probe{
-		{"the host's own service, from the LAN", w.lan, "tcp", "192.0.2.1:9001", ""},
-		{"the host's own service, from a container", w.a1, "tcp", "172.30.1.1:9001", ""},
-	})
+	check(t, append(w.common(),
+		probe{"the host's own service, from the LAN", w.lan, "tcp", "192.0.2.1:9001", ""},
+		probe{"the host's own service, from a container", w.a1, "tcp", "172.30.1.1:9001", ""},
+	))
 	if t.Failed() {
 		t.Logf("%s", when)
 	}
