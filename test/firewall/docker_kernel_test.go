@@ -73,42 +73,78 @@ COMMIT
 COMMIT
 `
 
-// dockerNft is what engine 29 makes with --firewall-backend=nftables. Made from
-// what it does; its networks don't work where FORWARD of iptables drops.
+// dockerNft is what engine 29.9 made for the same with
+// --firewall-backend=nftables, as nft list ruleset showed it. Its networks don't
+// work where FORWARD of iptables drops.
 const dockerNft = `table ip docker-bridges {
+	map filter-forward-in-jumps {
+		type ifname : verdict
+		elements = { "docker0" : jump filter-forward-in__docker0 }
+	}
+
+	map filter-forward-out-jumps {
+		type ifname : verdict
+		elements = { "docker0" : jump filter-forward-out__docker0 }
+	}
+
+	map nat-postrouting-in-jumps {
+		type ifname : verdict
+		elements = { "docker0" : jump nat-postrouting-in__docker0 }
+	}
+
+	map nat-postrouting-out-jumps {
+		type ifname : verdict
+		elements = { "docker0" : jump nat-postrouting-out__docker0 }
+	}
+
 	chain filter-FORWARD {
 		type filter hook forward priority filter; policy accept;
-		oifname "docker0" jump filter-forward-in__docker0
-		iifname "docker0" jump filter-forward-out__docker0
+		oifname vmap @filter-forward-in-jumps
+		iifname vmap @filter-forward-out-jumps
 	}
-	chain filter-forward-in__docker0 {
-		ct state established,related counter accept
-		iifname "docker0" counter accept
-		ip daddr 172.17.0.2 tcp dport 80 counter accept
-		counter drop
-	}
-	chain filter-forward-out__docker0 {
-		ct state established,related counter accept
-		counter accept
-	}
+
 	chain nat-OUTPUT {
 		type nat hook output priority -100; policy accept;
 		ip daddr != 127.0.0.0/8 fib daddr type local counter jump nat-prerouting-and-output
 	}
+
+	chain nat-POSTROUTING {
+		type nat hook postrouting priority srcnat; policy accept;
+		iifname vmap @nat-postrouting-out-jumps
+		oifname vmap @nat-postrouting-in-jumps
+	}
+
 	chain nat-PREROUTING {
 		type nat hook prerouting priority dstnat; policy accept;
 		fib daddr type local counter jump nat-prerouting-and-output
 	}
+
 	chain nat-prerouting-and-output {
-		iifname != "docker0" tcp dport 8081 counter dnat to 172.17.0.2:80
+		iifname != "docker0" tcp dport 8081 counter dnat to 172.17.0.2:80 comment "DNAT"
 	}
-	chain nat-POSTROUTING {
-		type nat hook postrouting priority srcnat; policy accept;
-		iifname "docker0" oifname != "docker0" ip saddr 172.17.0.0/16 counter masquerade
-	}
+
 	chain raw-PREROUTING {
 		type filter hook prerouting priority raw; policy accept;
-		ip daddr 172.17.0.2 iifname != "docker0" counter drop
+		ip daddr 172.17.0.2 iifname != "docker0" counter drop comment "DROP DIRECT ACCESS"
+	}
+
+	chain filter-forward-in__docker0 {
+		ct state established,related counter accept
+		iifname "docker0" counter accept comment "ICC"
+		ip daddr 172.17.0.2 tcp dport 80 counter accept
+		counter drop comment "UNPUBLISHED PORT DROP"
+	}
+
+	chain filter-forward-out__docker0 {
+		ct state established,related counter accept
+		counter accept comment "OUTGOING"
+	}
+
+	chain nat-postrouting-in__docker0 {
+	}
+
+	chain nat-postrouting-out__docker0 {
+		oifname != "docker0" ip saddr 172.17.0.0/16 counter masquerade comment "MASQUERADE"
 	}
 }
 `
@@ -131,6 +167,7 @@ func (w *world) docker(t *testing.T, e engine) {
 		w.host.input(t, strings.NewReplacer(
 			"table ip ", "table ip6 ", "ip daddr", "ip6 daddr", "ip saddr", "ip6 saddr", "172.17.0.2:80", "[2001:db8:d::2]:80",
 			"172.17.0.2", "2001:db8:d::2", "172.17.0.0/16", "2001:db8:d::/64", "127.0.0.0/8", "::1",
+			"tcp dport 8081", "ip6 saddr != fe80::/10 tcp dport 8081",
 		).Replace(e.rules), "nft", "-f", "-")
 		return
 	}
