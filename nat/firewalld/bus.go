@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/godbus/dbus/v5"
@@ -68,6 +69,26 @@ func (b *bus) running(ctx context.Context) (there bool, err error) {
 		err = fmt.Errorf("firewalld: look for it on D-Bus: %w", err)
 	}
 	return there, err
+}
+
+// elsewhere reports whether the firewalld on the bus is seen to filter in another
+// network namespace than the calling thread's. Where we may not look it isn't.
+func (b *bus) elsewhere(ctx context.Context) bool {
+	var pid uint32
+	err := b.conn.BusObject().CallWithContext(ctx, busService+".GetConnectionUnixProcessID", dbus.FlagNoAutoStart, service).Store(&pid)
+	if err != nil {
+		return false
+	}
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	if name, err := os.ReadFile(proc + "comm"); err != nil || strings.TrimSpace(string(name)) != "firewalld" {
+		return false // the bus is in another PID namespace
+	}
+	its, err := os.Readlink(proc + "ns/net")
+	if err != nil {
+		return false
+	}
+	ours, err := os.Readlink("/proc/thread-self/ns/net")
+	return err == nil && its != ours
 }
 
 // list calls a method that returns names.

@@ -146,6 +146,9 @@ func (z *Zone) sync(ctx context.Context, repaired ...func(link string)) error {
 	if err != nil || len(want)+len(z.put) == 0 {
 		return err
 	}
+	if b.elsewhere(ctx) {
+		return nil
+	}
 	if ready, err := z.configure(ctx, b); err != nil || !ready {
 		return err
 	}
