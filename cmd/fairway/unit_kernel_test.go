@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -166,11 +167,40 @@ func (b *booted) call(method, body string) map[string]any {
 	return fields
 }
 
+// bus listens where the system's bus is, and hangs up at once. The channel is
+// closed when somebody came.
+func (b *booted) bus() <-chan struct{} {
+	b.t.Helper()
+	if err := os.Mkdir(b.path("/run/dbus"), 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	l, err := net.Listen("unix", b.path("/run/dbus/system_bus_socket"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { l.Close() })
+	came := make(chan struct{})
+	go func() {
+		for first := true; ; first = false {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+			if first {
+				close(came)
+			}
+		}
+	}()
+	return came
+}
+
 // The hardened service does its whole work under a real systemd: started by the
 // first request, it makes a network and publishes a port below 1024, knows a
 // sandbox that was mounted after it started, and goes on after kill -9.
 func TestUnitsUnderSystemd(t *testing.T) {
 	b := boot(t)
+	bus := b.bus()
 	if got := b.run("systemctl", "is-active", "fairway.service"); !strings.HasPrefix(got, "inactive") {
 		t.Errorf("service before the first request: %s", got)
 	}
@@ -214,6 +244,11 @@ func TestUnitsUnderSystemd(t *testing.T) {
 		if info, err := os.Stat(b.path(socket)); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s after stop: %v, want it there with mode 0600", socket, err)
 		}
+	}
+	select {
+	case <-bus:
+	default:
+		t.Error("the service did not look for firewalld on D-Bus, or could not")
 	}
 	if log := b.run("cat", "/var/log/fairway"); strings.Contains(log, "not permitted") || strings.Contains(log, "permission denied") ||
 		strings.Contains(log, "read-only file system") {

@@ -4,6 +4,7 @@ package firewall
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -159,6 +160,23 @@ func testFirewalld(t *testing.T, kind backend) {
 			m.boot()
 			within(t, "the zone holds both bridges after a restart", func() bool { return m.members() == "fwa fwb" })
 			w.besideFirewalld(t, fw, s, "after a restart")
+
+			// A bridge that we didn't make, and one that somebody put elsewhere.
+			w.bridge(t, "adopted", "172.30.3.1/24")
+			if err := m.ask("zone.changeZoneOfInterface", "home", "fwb").Err; err != nil {
+				t.Fatal(err)
+			}
+			adopted := nat.Network{ID: "cccccccccccccccc", Link: "adopted", Families: []nat.Family{{
+				Subnet: netip.MustParsePrefix("172.30.3.0/24"), Mode: nat.ModeNAT, Masquerade: true,
+			}}}
+			fw.apply(t, nat.State{Networks: []nat.Network{adopted}})
+			if got := m.members(); got != "fwa" {
+				t.Errorf("zone with a bridge adopted and one in zone home: %q, want fwa", got)
+			}
+			fw.remove(t, nat.State{Networks: []nat.Network{adopted}})
+			if err := m.ask("zone.changeZoneOfInterface", "fairway", "fwb").Err; err != nil {
+				t.Fatal(err)
+			}
 
 			fw.remove(t, nat.State{Endpoints: []nat.Endpoint{b1}})
 			fw.remove(t, nat.State{Networks: []nat.Network{b}})
