@@ -60,3 +60,21 @@ func newUfw(t *testing.T, w *world, flavour string) *machine {
 	m.do(t, "ufw", "deny", "8080")
 	return m
 }
+
+// TestUfwDecides: with publish=host-firewall, ufw deny 8080 means deny.
+func TestUfwDecides(t *testing.T) {
+	t.Parallel()
+	w, _, _, _ := hostFirewall(t, viaNftables)
+	ufw := newMachine(t, w.host, "ufw")
+	ufw.do(t, "ufw", "allow", "8080/tcp")
+	ufw.do(t, "ufw", "--force", "enable")
+	for _, step := range []struct{ rule, tcp string }{{"", "a1 192.0.2.2"}, {"deny", ""}} {
+		if step.rule != "" {
+			ufw.do(t, "ufw", step.rule, "8080/tcp")
+		}
+		check(t, []probe{
+			{"ufw " + step.rule, w.lan, "tcp", "192.0.2.1:8080", step.tcp},
+			{"ufw " + step.rule + ", never allowed", w.lan, "udp", "192.0.2.1:8080", ""},
+		})
+	}
+}
