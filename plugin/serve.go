@@ -69,6 +69,9 @@ func (s *Server) call(ctx context.Context, m method, c *call) (v any, err error)
 	if base, ok := ctx.Value(baseKey{}).(context.Context); ok {
 		defer context.AfterFunc(base, cancel)()
 	}
+	if !m.atOnce && s.Broken != nil {
+		return nil, s.Broken
+	}
 	if !m.atOnce {
 		if err := s.awaitReady(ctx); err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -285,5 +286,51 @@ func TestStop(t *testing.T) {
 				t.Errorf("reply %q", reply)
 			}
 		})
+	}
+}
+
+// What is broken tells its capabilities, or Docker would forget the driver, and
+// why it does nothing else.
+func TestBroken(t *testing.T) {
+	f := &fake{}
+	s := newTestServer(f, func(o *Options) { o.Broken, o.Ready = errors.New("no space left"), nil })
+	for path, want := range map[string]string{
+		"/NetworkDriver.GetCapabilities":      `{"Scope":"local"`,
+		"/IpamDriver.GetDefaultAddressSpaces": `{"LocalDefaultAddressSpace":`,
+		"/NetworkDriver.CreateNetwork":        `{"Err":"no space left"}`,
+		"/IpamDriver.RequestPool":             `{"Error":"no space left"}`,
+		"/NetworkDriver.DeleteEndpoint":       `{"Err":"no space left"}`,
+	} {
+		if code, got := post(t, s, path, "{}"); code != http.StatusOK || !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %d %s, want %s", path, code, got, want)
+		}
+	}
+	if calls := f.taken(); len(calls) > 0 {
+		t.Errorf("the driver was called: %q", calls)
+	}
+}
+
+// A connection on which nothing was asked is no call under way.
+func TestStopWithSilentConnection(t *testing.T) {
+	var log bytes.Buffer
+	l := logrus.New()
+	l.SetOutput(&log)
+	l.SetLevel(logrus.WarnLevel)
+	c, stop := serve(t, newTestServer(&fake{}, func(o *Options) { o.Log = l }))
+	dial := c.Transport.(*http.Transport).DialContext
+	silent, err := dial(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	// Connections are accepted in order: with this call's the other one's is.
+	if reply, err := send(c, "/NetworkDriver.Leave", leaveBody); err != nil || reply != "{}" {
+		t.Fatalf("%q, %v", reply, err)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if log.Len() > 0 {
+		t.Errorf("log:\n%s", log.String())
 	}
 }

@@ -18,6 +18,9 @@ type Options struct {
 	// Ready is closed once the records are restored. Until then only calls that
 	// need none are served.
 	Ready <-chan struct{}
+	// Broken is why nothing can be served but calls that need no records; nil if
+	// everything can.
+	Broken error
 	// PeerEngine names the engine at the other end of a connection; "" unknown.
 	PeerEngine func(net.Conn) string
 	Log        logrus.FieldLogger
@@ -84,6 +87,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		},
 		ErrorLog: quietLog(s.Log),
 	}
+	silent := newSilent()
+	h.ConnState = silent.note
 	served := make(chan error, 1)
 	go func() { served <- h.Serve(l) }()
 	select {
@@ -93,6 +98,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	stop, cancelStop := context.WithTimeout(base, s.StopTimeout)
 	defer cancelStop()
+	go silent.close(stop)
 	err := h.Shutdown(stop)
 	if err != nil {
 		cancel() // ends the calls that are left
