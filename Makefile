@@ -8,13 +8,21 @@ SUDO = $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=GOFLAGS,GOPROXY,GOCA
 # Packages with tests of a tier, found by their build tag.
 with_tag = $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build $(1)$$' . | sed 's,^\./,./,')))
 
-.PHONY: help build test test-unit test-mutants test-kernel test-e2e demo bench lint fuzz clean
+# The managed plugin: its name in Docker, and the client that makes it.
+PLUGIN ?= fairway
+DOCKER ?= docker
+
+.PHONY: help build plugin test test-unit test-mutants test-kernel test-e2e demo bench lint fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/fairway, one static file
 	$(GO) build -trimpath -o bin/ ./cmd/fairway
+
+plugin: build ## make the managed plugin fairway:latest in this machine's Docker Engine
+	packaging/plugin/make bin/fairway bin/plugin
+	$(SUDO) $(DOCKER) plugin create $(PLUGIN) bin/plugin
 
 test: lint test-unit test-mutants test-kernel test-e2e ## run all tests (root; under 30 minutes)
 

@@ -10,9 +10,10 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// sockets are the two that the daemon serves.
+// sockets are those that the daemon serves. The one in the place of a managed
+// plugin is nil unless it was asked for.
 type sockets struct {
-	plugin, admin net.Listener
+	plugin, replaced, admin net.Listener
 }
 
 // openSockets takes the sockets that systemd passed and opens those it didn't.
@@ -30,8 +31,11 @@ func openSockets(cfg config, log logrus.FieldLogger) (s sockets, err error) {
 	for _, want := range []struct {
 		name, path string
 		l          *net.Listener
-	}{{"plugin", cfg.Socket, &s.plugin}, {"admin", cfg.AdminSocket, &s.admin}} {
+	}{{"plugin", cfg.Socket, &s.plugin}, {"replaced", cfg.replacedSocket(), &s.replaced}, {"admin", cfg.AdminSocket, &s.admin}} {
 		l, ok := passed[want.name]
+		if want.name == "replaced" && !ok && !cfg.ReplacePlugin {
+			continue
+		}
 		if !ok {
 			if l, err = listen(want.path); err != nil {
 				return s, err
@@ -42,10 +46,10 @@ func openSockets(cfg config, log logrus.FieldLogger) (s sockets, err error) {
 	return s, nil
 }
 
-// Close closes both.
+// Close closes them all.
 func (s sockets) Close() error {
 	var errs []error
-	for _, l := range []net.Listener{s.plugin, s.admin} {
+	for _, l := range []net.Listener{s.plugin, s.replaced, s.admin} {
 		if l == nil {
 			continue
 		}
@@ -91,6 +95,8 @@ func passedSockets(files []*os.File, cfg config) (map[string]*net.UnixListener, 
 
 func socketUse(name, path string, cfg config) string {
 	switch {
+	case path == cfg.replacedSocket(): // systemd was asked for it, so the daemon is
+		return "replaced"
 	case path == cfg.AdminSocket, name == "admin":
 		return "admin"
 	case path == cfg.Socket, name == "fairway.socket", name == "plugin":

@@ -21,8 +21,9 @@ const childSocket = "TEST_DAEMON_DIR"
 // there for systemd when it ends.
 func TestSocketActivation(t *testing.T) {
 	dir := t.TempDir()
+	names := []string{"fairway.sock", "fairway:latest.sock", "admin.sock"}
 	var files []*os.File
-	for _, name := range []string{"fairway.sock", "admin.sock"} {
+	for _, name := range names {
 		l, err := net.Listen("unix", filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -42,7 +43,7 @@ func TestSocketActivation(t *testing.T) {
 	}
 	// LISTEN_PID is the daemon's own: the shell becomes the daemon.
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, self)
-	cmd.Env = append(os.Environ(), childSocket+"="+dir, "LISTEN_FDS=2", "LISTEN_FDNAMES=fairway.socket:fairway.socket")
+	cmd.Env = append(os.Environ(), childSocket+"="+dir, "LISTEN_FDS=3", "LISTEN_FDNAMES=fairway.socket:fairway.socket:fairway.socket")
 	cmd.ExtraFiles = files // from descriptor 3 on, as systemd does
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -50,9 +51,11 @@ func TestSocketActivation(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The first request waits in the socket until the daemon is there.
-	reply, err := ask(filepath.Join(dir, "fairway.sock"), "/NetworkDriver.Leave")
-	if err != nil || reply != "{}" {
-		t.Errorf("Leave: %q, %v", reply, err)
+	for _, name := range names[:2] {
+		reply, err := ask(filepath.Join(dir, name), "/NetworkDriver.Leave")
+		if err != nil || reply != "{}" {
+			t.Errorf("%s: Leave: %q, %v", name, reply, err)
+		}
 	}
 	if _, err := ask(filepath.Join(dir, "admin.sock"), "/"); err != nil {
 		t.Errorf("admin socket: %v", err)
@@ -68,7 +71,7 @@ func TestSocketActivation(t *testing.T) {
 	if !strings.Contains(out.String(), "ready") {
 		t.Errorf("log:\n%s", out.String())
 	}
-	for _, name := range []string{"fairway.sock", "admin.sock"} {
+	for _, name := range names {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Errorf("systemd's socket is gone: %v", err)
 		}

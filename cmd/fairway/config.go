@@ -33,7 +33,9 @@ type config struct {
 	DockerSocket string // "" leaves Docker's API alone
 	LogLevel     string // a level of logrus
 	LogFormat    string // "text" or "json"
-	DefaultPools []addressPool
+	// ReplacePlugin also serves the name that a managed plugin has in Docker.
+	ReplacePlugin bool
+	DefaultPools  []addressPool
 }
 
 // An addressPool is what IPAM takes subnets from when none is asked for.
@@ -65,8 +67,18 @@ func (c *config) flags(fs *pflag.FlagSet) {
 		"`path` of Docker's API, for containers' names and forgotten endpoints; \"\": do without")
 	fs.Var(&poolsValue{p: &c.DefaultPools}, "default-address-pool",
 		"`base=CIDR,size=N`: take subnets of length N from here when none is asked for (repeatable)")
+	fs.Var(&boolValue{&c.ReplacePlugin}, "replace-plugin",
+		"also serve the networks that the managed plugin fairway:latest made; it must be removed")
+	fs.Lookup("replace-plugin").NoOptDefVal = "true"
 	fs.Var(&choice{p: &c.LogLevel, allowed: logLevels()}, "log-level", "least `level` that is logged: error, warning, info, debug or trace")
 	fs.Var(&choice{p: &c.LogFormat, allowed: []string{"text", "json"}}, "log-format", "text or json")
+}
+
+// replacedSocket is where Docker looks for a service that has the name of a
+// managed plugin: beside the socket that has fairway's own name.
+func (c config) replacedSocket() string {
+	dir, _ := filepath.Split(c.Socket)
+	return dir + "fairway:latest.sock"
 }
 
 func logLevels() []string {

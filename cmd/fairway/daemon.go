@@ -86,7 +86,11 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 			return nil
 		})
 	}
-	start(task{"serve " + s.plugin.Addr().String(), func(ctx context.Context) error { return requests.Serve(ctx, s.plugin) }})
+	for _, l := range []net.Listener{s.plugin, s.replaced} {
+		if l != nil {
+			start(task{"serve " + l.Addr().String(), func(ctx context.Context) error { return requests.Serve(ctx, l) }})
+		}
+	}
 	start(task{"serve " + s.admin.Addr().String(), func(ctx context.Context) error { return operators.Serve(ctx, s.admin) }})
 	start(task{"watchdog", func(ctx context.Context) error { return watchdog(ctx, d.log) }})
 	start(task{"stop", func(ctx context.Context) error {

@@ -29,6 +29,9 @@ the variable, then the file.`,
 			}
 			journal := os.Getenv("JOURNAL_STREAM") != ""
 			log := newLog(cmd.ErrOrStderr(), cfg, journal)
+			if os.Getenv(managedMark) != "" {
+				splitLog(log, cmd.OutOrStdout())
+			}
 			for _, remark := range strangeVariables(cmd.Flags(), os.Environ()) {
 				log.Warn(remark)
 			}

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus/hooks/writer"
 )
 
 // newLog returns a log on w. For the journal, lines carry their priority and
@@ -28,6 +29,15 @@ func newLog(w io.Writer, cfg config, journal bool) *logrus.Logger {
 		log.SetFormatter(journalFormatter{log.Formatter})
 	}
 	return log
+}
+
+// splitLog sends what is no warning to out. Of a managed plugin dockerd takes
+// what is on the standard error for errors and what is on the standard output
+// for remarks, whatever it says.
+func splitLog(log *logrus.Logger, out io.Writer) {
+	log.AddHook(&writer.Hook{Writer: log.Out, LogLevels: logrus.AllLevels[:logrus.WarnLevel+1]})
+	log.AddHook(&writer.Hook{Writer: out, LogLevels: logrus.AllLevels[logrus.WarnLevel+1:]})
+	log.SetOutput(io.Discard)
 }
 
 // journalFormatter puts the syslog priority before each line.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 func main() {
@@ -15,6 +16,7 @@ func main() {
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	start, managed := time.Now(), managedFile()
 	root := newRootCommand()
 	root.SetArgs(args)
 	root.SetOut(stdout)
@@ -24,6 +26,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "fairway: "+printable(err.Error()))
 		if h := hint(err); h != "" {
 			fmt.Fprintln(stderr, "hint: "+h)
+		}
+		if managed != nil && time.Since(start) < startTime {
+			refuse(ctx, managed, err)
 		}
 	}
 	return exitCode(err)

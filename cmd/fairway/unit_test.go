@@ -42,6 +42,9 @@ func TestUnitsFitTheDaemon(t *testing.T) {
 	if got, want := socket["ListenStream"], []string{c.Socket, c.AdminSocket}; !slices.Equal(got, want) {
 		t.Errorf("ListenStream %q, want the daemon's own paths %q", got, want)
 	}
+	if got, want := unitSettings(t, "replace-plugin.conf")["ListenStream"], []string{c.replacedSocket()}; !slices.Equal(got, want) {
+		t.Errorf("replace-plugin.conf: ListenStream %q, want %q", got, want)
+	}
 	service := unitSettings(t, "fairway.service")
 	for k, want := range map[string]string{
 		"Type":                     "notify",

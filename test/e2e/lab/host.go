@@ -31,7 +31,8 @@ type Host struct {
 	number  int
 	engines []*Dockerd // the first is the one that Docker and the like talk to
 	fairway *daemon
-	before  state // set by Baseline
+	plugins []string // IDs of managed plugins
+	before  state    // set by Baseline
 }
 
 // NewHost makes a host. Close it when done; with the test process it ends in
@@ -132,7 +133,13 @@ func (h *Host) waitDaemons() {
 // cgroup is the parent of all control groups of the host's containers.
 func (h *Host) cgroup() string { return cgroup(filepath.Base(h.dir)) }
 
-func (h *Host) removeCgroups() error { return removeCgroups(filepath.Base(h.dir)) }
+func (h *Host) removeCgroups() error {
+	err := removeCgroups(h.cgroup())
+	for _, id := range h.plugins { // dockerd has no parent for theirs
+		err = errors.Join(err, removeCgroups(id))
+	}
+	return err
+}
 
 // isV6 reports the family of an address or a subnet.
 func isV6(s string) bool {

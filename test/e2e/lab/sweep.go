@@ -26,7 +26,7 @@ func sweep() error {
 		hosts, err := os.ReadDir(dir)
 		errs = append(errs, err)
 		for _, h := range hosts {
-			errs = append(errs, removeCgroups(h.Name()))
+			errs = append(errs, removeCgroups(cgroup(h.Name())))
 		}
 		errs = append(errs, os.RemoveAll(dir))
 	}
@@ -36,12 +36,12 @@ func sweep() error {
 // cgroup is the parent of all control groups of a host's containers.
 func cgroup(host string) string { return "fairway-e2e-" + host }
 
-// removeCgroups removes the control groups that killed containers left, in
-// every hierarchy of version 1 or in the one of version 2.
-func removeCgroups(host string) error {
+// removeCgroups removes a control group and those in it that killed containers
+// left, in every hierarchy of version 1 or in the one of version 2.
+func removeCgroups(group string) error {
 	var errs []error
 	for _, pattern := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-		dirs, err := filepath.Glob(pattern + cgroup(host))
+		dirs, err := filepath.Glob(pattern + group)
 		errs = append(errs, err)
 		for _, d := range dirs {
 			errs = append(errs, removeTree(d))

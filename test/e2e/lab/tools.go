@@ -54,7 +54,9 @@ func Prepare(ctx context.Context, engines ...string) (_ *Tools, err error) {
 	if err = build(ctx, top, "./test/e2e/probe", t.bin()); err != nil {
 		return nil, err
 	}
-	t.fairway = build(ctx, top, "./cmd/fairway", t.bin())
+	if t.fairway = build(ctx, top, "./cmd/fairway", t.bin()); t.fairway == nil {
+		t.fairway = makePlugin(ctx, top, t.bin())
+	}
 	return t, t.makeImage(t.Any())
 }
 
