@@ -55,6 +55,10 @@ func (fixture) Endpoints() []store.Endpoint {
 	}
 }
 
+func (fixture) Denied(context.Context) map[string]uint64 {
+	return map[string]uint64{"fwv1": 0, "fwv2": 7}
+}
+
 func (fixture) Taken(endpoint string, p store.PortBinding) (by string, taken bool) {
 	if endpoint == "e2" && p.HostPort == 5432 {
 		return `unit "postgresql.service"`, true

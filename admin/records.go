@@ -14,6 +14,9 @@ import (
 type Records interface {
 	Networks() []store.Network
 	Endpoints() []store.Endpoint
+	// Denied is how many frames were dropped by the links of endpoints that send
+	// only what is theirs.
+	Denied(ctx context.Context) map[string]uint64
 	// Taken reports whether somebody else on the host has a port that an
 	// endpoint publishes, and who.
 	Taken(endpoint string, p store.PortBinding) (by string, taken bool)
@@ -69,14 +72,18 @@ func networks(r Records) Networks {
 }
 
 // endpoints returns r's endpoints by network, container and address.
-func endpoints(r Records) Endpoints {
-	names := networkNames(r)
+func endpoints(ctx context.Context, r Records) Endpoints {
+	names, denied := networkNames(r), r.Denied(ctx)
 	reply := Endpoints{Version: Version, Endpoints: []Endpoint{}}
 	for _, e := range r.Endpoints() {
+		var count *uint64
+		if n, guarded := denied[e.HostLink]; guarded {
+			count = &n
+		}
 		reply.Endpoints = append(reply.Endpoints, Endpoint{
 			ID: e.ID, Network: e.Network, NetworkName: names[e.Network],
 			Container: e.Container, ContainerID: e.ContainerID,
-			IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC, Link: e.HostLink,
+			IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC, Link: e.HostLink, Denied: count,
 			Sandbox: e.Sandbox, Joined: e.Sandbox != "",
 			Options: orEmpty(e.Options), Created: e.Created,
 		})

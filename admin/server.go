@@ -37,8 +37,8 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("GET /v1/networks", s.whenReady(func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, networks(s.Records))
 	}))
-	s.mux.HandleFunc("GET /v1/endpoints", s.whenReady(func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, endpoints(s.Records))
+	s.mux.HandleFunc("GET /v1/endpoints", s.whenReady(func(w http.ResponseWriter, r *http.Request) {
+		reply(w, http.StatusOK, endpoints(r.Context(), s.Records))
 	}))
 	s.mux.HandleFunc("GET /v1/ports", s.whenReady(s.ports))
 	if s.Publisher != nil {

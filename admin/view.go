@@ -115,19 +115,22 @@ type Subnet struct {
 
 // An Endpoint is a container's attachment to a network.
 type Endpoint struct {
-	ID          string            `json:"id"`
-	Network     string            `json:"network"`
-	NetworkName string            `json:"network_name,omitempty"`
-	Container   string            `json:"container,omitempty"` // its name; absent until Docker was asked
-	ContainerID string            `json:"container_id,omitempty"`
-	IPv4        netip.Prefix      `json:"ipv4"` // "" if none
-	IPv6        netip.Prefix      `json:"ipv6"`
-	MAC         string            `json:"mac"`
-	Link        string            `json:"link"` // its end on the host
-	Sandbox     string            `json:"sandbox,omitempty"`
-	Joined      bool              `json:"joined"`
-	Options     map[string]string `json:"options"`
-	Created     time.Time         `json:"created"`
+	ID          string       `json:"id"`
+	Network     string       `json:"network"`
+	NetworkName string       `json:"network_name,omitempty"`
+	Container   string       `json:"container,omitempty"` // its name; absent until Docker was asked
+	ContainerID string       `json:"container_id,omitempty"`
+	IPv4        netip.Prefix `json:"ipv4"` // "" if none
+	IPv6        netip.Prefix `json:"ipv6"`
+	MAC         string       `json:"mac"`
+	Link        string       `json:"link"` // its end on the host
+	// Denied is how many frames were dropped that it sent and weren't its own
+	// (antispoof); null if it may send what it likes.
+	Denied  *uint64           `json:"denied"`
+	Sandbox string            `json:"sandbox,omitempty"`
+	Joined  bool              `json:"joined"`
+	Options map[string]string `json:"options"`
+	Created time.Time         `json:"created"`
 }
 
 // A Port is a published port.

@@ -81,12 +81,26 @@ func (n Network) checkOptions() error {
 	if err := n.checkClients(o.Clients); err != nil {
 		return err
 	}
+	if err := n.checkSenders(o.Senders); err != nil {
+		return err
+	}
 	for _, r := range o.Routes {
 		if len(n.Subnets) == 0 {
 			break // engines from 28 on ask about a gateway before there are any
 		}
 		if !slices.ContainsFunc(n.Subnets, func(s store.Subnet) bool { return s.Prefix.Contains(r.NextHop) }) {
 			return fmt.Errorf("option routes=%q: next hop %s is in no subnet of the network", n.Options["routes"], r.NextHop)
+		}
+	}
+	return nil
+}
+
+// checkSenders refuses a list that would let a container be the network's
+// gateway.
+func (n Network) checkSenders(s nat.Senders) error {
+	for _, subnet := range n.Subnets {
+		if n.onBridge(subnet) && slices.Contains(s.Addresses, subnet.Gateway) {
+			return fmt.Errorf("option allow_addresses: not allowed with %s: is the network's gateway", subnet.Gateway)
 		}
 	}
 	return nil

@@ -22,6 +22,9 @@ func (n Network) CheckEndpoint(e store.Endpoint) error {
 			return err
 		}
 	}
+	if err := n.checkSenders(o.Senders); err != nil {
+		return err
+	}
 	if mac, err := net.ParseMAC(e.MAC); err != nil || len(mac) != 6 || mac[0]&1 != 0 {
 		return fmt.Errorf("mac-address %q: want a unicast MAC address", e.MAC)
 	}
@@ -81,6 +84,23 @@ func (n Network) PortPrefix(e store.Endpoint) string {
 		return nat.GuardedPort
 	}
 	return nat.OpenPort
+}
+
+// Guarded returns what e may send from; ok is false if that is anything.
+func (n Network) Guarded(e store.Endpoint) (g nat.Guarded, ok bool) {
+	o, _ := n.set.ParseEndpointOptions(e.Options)
+	if !o.Antispoof {
+		return g, false
+	}
+	mac, _ := net.ParseMAC(e.MAC)
+	g = nat.Guarded{Port: e.HostLink, ID: e.ID, MACs: append([]net.HardwareAddr{mac}, o.Senders.MACs...), Prefixes: o.Senders.Prefixes}
+	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		if p.IsValid() {
+			g.Addresses = append(g.Addresses, p.Addr())
+		}
+	}
+	g.Addresses = append(g.Addresses, o.Senders.Addresses...)
+	return g, true
 }
 
 // Inside returns how the endpoint's interface in the sandbox is configured.

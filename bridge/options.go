@@ -21,13 +21,14 @@ type Options struct {
 	SNAT6       netip.Addr
 	Mode4       nat.GatewayMode
 	Mode6       nat.GatewayMode
-	ICC         bool       // containers of the network reach each other
-	InhibitIPv4 bool       // the gateway's IPv4 address is not put on the bridge
-	HostBinding netip.Addr // where -p publishes when it names no address
-	Trusted     []string   // links from which published ports can be reached by routing, too
-	IfacePrefix string     // of the interface's name in the container
-	Antispoof   bool       // no learning on ports: static FDB and permanent neighbour entries instead
-	NoGateway   bool       // containers get no default route
+	ICC         bool        // containers of the network reach each other
+	InhibitIPv4 bool        // the gateway's IPv4 address is not put on the bridge
+	HostBinding netip.Addr  // where -p publishes when it names no address
+	Trusted     []string    // links from which published ports can be reached by routing, too
+	IfacePrefix string      // of the interface's name in the container
+	Antispoof   bool        // no learning on ports: static FDB and permanent neighbour entries instead; and package guard
+	Senders     nat.Senders // what endpoints may send from besides their own addresses
+	NoGateway   bool        // containers get no default route
 	Routes      []link.Route
 	PublishBy   publisher
 	Clients     nat.Clients // who may reach published ports
@@ -108,7 +109,8 @@ func Table(o *Options) option.Table {
 		row("snat6", "an IPv6 address", "Source address of IPv6 packets that leave the network.", option.Addr6(&o.SNAT6)),
 		row("publish_by", "fairway or docker", "docker: Docker publishes ports over its gateway bridge, so that docker ps shows them.", option.OneOf(&o.PublishBy, byFairway, byDocker)),
 		row("publish", nat.ClientsAllowed, "Who may reach published ports, beside the host itself and containers of the network: everybody (all), nobody (loopback), clients with these addresses or that come in by these links, or whoever the host's own INPUT rules let in (host-firewall).", clients(&o.Clients)),
-		row("antispoof", trueOrFalse, "The bridge learns nothing from a container: static FDB entry, permanent neighbour entries, no router advertisements from it; false: the port learns, as Docker's do.", option.Bool(&o.Antispoof)),
+		row("antispoof", trueOrFalse, "A container sends only from its own MAC and IP addresses, and plays neither router nor DHCP server nor switch; the bridge learns nothing from it. false: it sends what it likes, and the port learns, as Docker's do.", option.Bool(&o.Antispoof)),
+		row("allow_addresses", nat.SendersAllowed, "What containers may send from besides their own addresses: virtual addresses that move between them, networks behind one that is a router.", senders(&o.Senders)),
 		row(docker+"bridge.name", "the name of a link: at most 15 letters, digits, - _ . @", "Name of the bridge; one that is there already is used and left as it is.", option.LinkName(&o.Name)),
 		row(docker+"bridge.enable_ip_masquerade", trueOrFalse, "What leaves the network takes the host's address (or that of snat).", option.Bool(&o.Masquerade)),
 		row(docker+"bridge.gateway_mode_ipv4", gatewayModes, "How the network is reached from outside over IPv4.", option.OneOf(&o.Mode4, modes...)),
@@ -165,6 +167,14 @@ func clients(dst *nat.Clients) func(string) error {
 	}
 }
 
+// senders sets dst from a list of what may be sent from.
+func senders(dst *nat.Senders) func(string) error {
+	return func(s string) (err error) {
+		*dst, err = nat.ParseSenders(s)
+		return err
+	}
+}
+
 func ifacePrefix(dst *string) func(string) error {
 	const longest = 12 // leaves room for a number
 	return func(s string) error {
@@ -216,6 +226,7 @@ func routes(dst *[]link.Route) func(string) error {
 // driver-opt=key=value), as they take effect.
 type EndpointOptions struct {
 	Antispoof bool
+	Senders   nat.Senders
 	Clients   *nat.Clients // who may reach its ports; nil: as the network says
 	IfaceName string       // of the interface in the container; engines so far ignore it
 }
@@ -223,7 +234,7 @@ type EndpointOptions struct {
 // ParseEndpointOptions reads an endpoint's pairs; what they leave out is as the
 // network's options say.
 func (o Options) ParseEndpointOptions(pairs map[string]string) (EndpointOptions, error) {
-	e := EndpointOptions{Antispoof: o.Antispoof}
+	e := EndpointOptions{Antispoof: o.Antispoof, Senders: o.Senders}
 	own := maps.Clone(pairs)
 	maps.DeleteFunc(own, func(k, v string) bool {
 		return k != ifnameLabel && strings.HasPrefix(k, "com.docker.network.endpoint.") // dockerd's own business
@@ -235,6 +246,7 @@ func (o Options) ParseEndpointOptions(pairs map[string]string) (EndpointOptions,
 func EndpointTable(e *EndpointOptions) option.Table {
 	return option.Table{
 		row("antispoof", trueOrFalse, "As the network's option, for one endpoint.", option.Bool(&e.Antispoof)),
+		row("allow_addresses", nat.SendersAllowed, "As the network's option, for one endpoint; it replaces that.", senders(&e.Senders)),
 		row("publish", nat.ClientsAllowed, "As the network's option, for one endpoint.", func(s string) error {
 			e.Clients = &nat.Clients{}
 			return clients(e.Clients)(s)

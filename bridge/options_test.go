@@ -80,6 +80,8 @@ func TestRefusals(t *testing.T) {
 		"host firewall, Docker":  {v4(with("publish", "host-firewall", "publish_by", "docker")), `option publish="host-firewall": not allowed with publish_by=docker: Docker's rules decide then`},
 		"host firewall and more": {v4(with("publish", "host-firewall,10.0.0.0/8")), `option publish="host-firewall,10.0.0.0/8": want all, loopback, host-firewall, or a list of CIDR prefixes, addresses and iface:NAME`},
 		"clients, open":          {v4(with("publish", "10.1.0.0/16", label+"bridge.gateway_mode_ipv4", "nat-unprotected")), `option publish="10.1.0.0/16": not allowed with gateway mode nat-unprotected, where every port can be reached`},
+		"senders":                {v4(with("allow_addresses", "172.20.0.9,")), `option allow_addresses="172.20.0.9,": want a list of addresses, prefixes and MAC addresses, separated by ,`},
+		"senders, gateway":       {v4(with("allow_addresses", "172.20.0.9,172.20.0.1/32")), `option allow_addresses: not allowed with 172.20.0.1: is the network's gateway`},
 		"adverts":                {v4(with(label+"advertise_addr_nmsgs", "4")), `option com.docker.network.advertise_addr_nmsgs="4": want a number from 0 to 3`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -95,6 +97,7 @@ func TestRefusals(t *testing.T) {
 func TestTableIsWhole(t *testing.T) {
 	good := with("mode", "bridge", "mtu", "9000", "routes", "10.0.0.0/8 via 172.20.0.9, fd00:8::/64 via fd00:20::9", "gateway", "none",
 		"snat", "192.0.2.1", "snat6", "2001:db8::1", "publish_by", "fairway", "publish", "10.0.0.0/8,iface:eth0", "antispoof", "false",
+		"allow_addresses", "172.20.0.9, 10.8.0.0/16, fd00:8::/64, 00:00:5e:00:01:05",
 		label+"bridge.name", "br.40", label+"bridge.enable_ip_masquerade", "0", label+"bridge.gateway_mode_ipv4", "nat",
 		label+"bridge.gateway_mode_ipv6", "nat", label+"bridge.enable_icc", "false", label+"bridge.inhibit_ipv4", "true",
 		label+"bridge.host_binding_ipv4", "127.0.0.1", label+"bridge.default_bridge", "false", label+"bridge.trusted_host_interfaces", "eth0:wg0",

@@ -87,7 +87,7 @@ func defaultOf(name string) (value, words string) {
 	}
 	said := map[string]string{
 		"mtu": "the uplink's", dockers + "driver.mtu": "the uplink's",
-		"routes": "none", "gateway": "the network's gateway",
+		"routes": "none", "allow_addresses": "none", "gateway": "the network's gateway",
 		"snat": "masquerade", dockers + "host_ipv4": "masquerade",
 		"snat6": "masquerade", dockers + "host_ipv6": "masquerade",
 		dockers + "bridge.name":                    "`fwb` and 10 hex digits",
@@ -170,7 +170,7 @@ func endpointRows(t *testing.T) string {
 			t.Errorf("endpoint option %s takes anything", o.Name)
 		}
 		words, ok := map[string]string{
-			"antispoof": "the network's", "publish": "the network's", dockers + "endpoint.ifname": "prefix and number",
+			"antispoof": "the network's", "allow_addresses": "the network's", "publish": "the network's", dockers + "endpoint.ifname": "prefix and number",
 		}[o.Name]
 		if !ok {
 			t.Errorf("endpoint option %s: say its default", o.Name)

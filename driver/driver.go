@@ -37,6 +37,8 @@ type View interface {
 	PortPrefix(store.Endpoint) string // of the name of its link on the host
 	Attachment(store.Endpoint) link.Set
 	EndpointFirewall(store.Endpoint) nat.Endpoint
+	// Guarded is what an endpoint may send from; ok is false if that is anything.
+	Guarded(store.Endpoint) (g nat.Guarded, ok bool)
 	Inside(store.Endpoint) link.Inside
 	IfaceName(store.Endpoint) string
 	KeepGatewayService() bool
@@ -91,6 +93,16 @@ type Firewall interface {
 	GuardForward(ctx context.Context, v6 bool) error
 }
 
+// Guard lets bridge ports send only from what is theirs.
+type Guard interface {
+	Apply(ctx context.Context, put ...nat.Guarded) error
+	// Remove takes ports away by their names, some time later.
+	Remove(ctx context.Context, gone ...nat.Guarded) error
+	Reconcile(ctx context.Context, want []nat.Guarded) ([]nat.Repair, error)
+	// Repair is Reconcile with what the guard was told to hold since.
+	Repair(ctx context.Context) ([]nat.Repair, error)
+}
+
 // HostPorts are the ports of the host, each taken by one owner.
 type HostPorts interface {
 	// Reserve takes a port for every request, or none at all. What the owner
@@ -127,13 +139,14 @@ type Pools interface {
 	Free(ctx context.Context, space string, subnet netip.Prefix, before time.Time, ips ...netip.Addr) error
 }
 
-// Options make a Driver. All but Grace and Log are required.
+// Options make a Driver. All but Guard, Grace and Log are required.
 type Options struct {
 	Instance    string // of the store: marks what is ours
 	Modes       map[string]Mode
 	Store       Store
 	Kernel      Kernel
 	Firewall    Firewall
+	Guard       Guard // nil: endpoints send what they like
 	Ports       HostPorts
 	Connections Connections
 	Pools       Pools
@@ -197,6 +210,9 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		l := logrus.New()
 		l.SetLevel(logrus.PanicLevel)
 		opts.Log = l
+	}
+	if opts.Guard == nil {
+		opts.Guard = noGuard{}
 	}
 	if opts.Grace == 0 {
 		opts.Grace = time.Minute

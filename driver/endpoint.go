@@ -51,6 +51,7 @@ func (d *Driver) CreateEndpoint(ctx context.Context, spec EndpointSpec) (Endpoin
 		return EndpointReply{}, err
 	}
 	forAddresses(n, e, d.opts.Pools.Confirm)
+	d.guardLater(n, e)
 	return replyTo(spec, e), nil
 }
 
@@ -231,7 +232,7 @@ func (d *Driver) DeleteEndpoint(ctx context.Context, networkID, endpointID strin
 func (d *Driver) removeEndpoint(ctx context.Context, n network, e store.Endpoint) error {
 	return d.remove(n, []store.Change{store.DeleteEndpoint(e.ID)}, func() error {
 		err := d.unpublish(ctx, n, e)
-		err = errors.Join(err, d.opts.Kernel.Remove(ctx, n.view.Attachment(e)))
+		err = errors.Join(err, d.unguard(ctx, n, e), d.opts.Kernel.Remove(ctx, n.view.Attachment(e)))
 		d.mu.Lock()
 		d.forget(e)
 		d.mu.Unlock()

@@ -39,6 +39,7 @@ type world struct {
 
 	ports  driver.HostPorts // nil: in memory
 	noIPv6 bool             // the host has none
+	guard  driver.Guard     // nil: none
 
 	apply  func(link.Set)
 	remove func(link.Set)
@@ -66,7 +67,7 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			View:   func(n store.Network) (driver.View, error) { return bridge.New("test", n) },
 		}},
 		Store: w, Kernel: w, Firewall: firewall{w}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
-		HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
+		Guard: w.guard, HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
 	}, records)
 	must(t, err)
 	must(t, d.Restore(t.Context()))

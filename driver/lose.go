@@ -60,10 +60,10 @@ func (d *Driver) loseIPv6(ctx context.Context, n network, e store.Endpoint) erro
 	}
 	err = d.carryOut(ctx, n, []store.Change{store.PutEndpoint(e)}, []store.Change{store.PutEndpoint(old)},
 		func(ctx context.Context) error {
-			return errors.Join(ports(ctx, e), d.opts.Kernel.Remove(ctx, objects))
+			return errors.Join(ports(ctx, e), d.guard(ctx, n, e), d.opts.Kernel.Remove(ctx, objects))
 		},
 		func(ctx context.Context) error {
-			return errors.Join(ports(ctx, old), d.opts.Kernel.Apply(ctx, n.view.Attachment(old)))
+			return errors.Join(ports(ctx, old), d.guard(ctx, n, old), d.opts.Kernel.Apply(ctx, n.view.Attachment(old)))
 		})
 	if err != nil {
 		return err

@@ -264,9 +264,13 @@ func (d *Driver) forwarding(ctx context.Context, n store.Network) error {
 func (d *Driver) unmakeNetwork(ctx context.Context, n network, endpoints []store.Endpoint) error {
 	gone := nat.State{Networks: []nat.Network{n.view.Firewall()}}
 	var links link.Set
+	var ports []nat.Guarded
 	for _, e := range endpoints {
 		gone.Endpoints = append(gone.Endpoints, n.view.EndpointFirewall(e))
 		links = append(links, n.view.Attachment(e)...)
+		if g, ok := n.view.Guarded(e); ok {
+			ports = append(ports, g)
+		}
 		d.opts.Ports.Release(e.ID)
 	}
 	shared := d.sharedWith(n)
@@ -275,7 +279,7 @@ func (d *Driver) unmakeNetwork(ctx context.Context, n network, endpoints []store
 			links = append(links, o)
 		}
 	}
-	return errors.Join(d.opts.Firewall.Remove(ctx, gone), d.opts.Kernel.Remove(ctx, links))
+	return errors.Join(d.opts.Firewall.Remove(ctx, gone), d.opts.Guard.Remove(ctx, ports...), d.opts.Kernel.Remove(ctx, links))
 }
 
 // sharedWith returns the keys of objects that other networks want too.

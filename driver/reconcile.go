@@ -44,20 +44,23 @@ func (d *Driver) Reconcile(ctx context.Context) (repaired int, err error) {
 		return 0, err
 	}
 	defer h.release()
-	links, firewall := d.wanted()
+	d.work.settle(ctx, guards()) // else what is about to be done looks like a loss
+	links, firewall, ports := d.wanted()
 	repairs, linkErr := d.opts.Kernel.Reconcile(ctx, links)
 	d.repaired(repairs, nil)
 	d.retakePorts(ctx)
 	rules, firewallErr := d.opts.Firewall.Reconcile(ctx, firewall)
 	d.repairedRules(rules)
-	if firewallErr == nil {
+	guard, guardErr := d.opts.Guard.Reconcile(ctx, ports)
+	d.repaired(nil, guard)
+	if firewallErr == nil && guardErr == nil {
 		d.mu.Lock()
 		d.told = true
 		d.mu.Unlock()
 	}
-	err = errors.Join(linkErr, firewallErr)
+	err = errors.Join(linkErr, firewallErr, guardErr)
 	d.looked(err)
-	return len(repairs) + len(rules), err
+	return len(repairs) + len(rules) + len(guard), err
 }
 
 // repairedRules notes what was repaired. Datagrams that came to published ports
@@ -81,9 +84,7 @@ func (d *Driver) repairedRules(repairs []nat.Repair) {
 
 // wanted returns what must exist for all records, objects that several
 // networks want once.
-func (d *Driver) wanted() (link.Set, nat.State) {
-	var links link.Set
-	var firewall nat.State
+func (d *Driver) wanted() (links link.Set, firewall nat.State, ports []nat.Guarded) {
 	known := map[link.Key]bool{}
 	add := func(set link.Set) {
 		for _, o := range set {
@@ -104,9 +105,12 @@ func (d *Driver) wanted() (link.Set, nat.State) {
 		for _, e := range endpoints {
 			add(n.view.Attachment(e))
 			firewall.Endpoints = append(firewall.Endpoints, n.view.EndpointFirewall(e))
+			if g, ok := n.view.Guarded(e); ok {
+				ports = append(ports, g)
+			}
 		}
 	}
-	return links, firewall
+	return links, firewall, ports
 }
 
 func (d *Driver) sortedNetworks() []network {

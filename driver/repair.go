@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 )
 
 // Wants reports whether a record says that the host has a link of this name: a
@@ -17,9 +18,10 @@ func (d *Driver) Wants(link string) bool {
 	return ok && e.HostLink == link
 }
 
-// RepairFirewall compares the firewall with what it was told last and makes it
-// equal. It returns how much it had to repair. Unlike for Reconcile, no call
-// waits for it but those that change the firewall, and it waits for none.
+// RepairFirewall compares the firewall and the guard with what they were told
+// last and makes them equal. It returns how much it had to repair. Unlike for
+// Reconcile, no call waits for it but those that change the firewall, and it
+// waits for none.
 func (d *Driver) RepairFirewall(ctx context.Context) (repaired int, err error) {
 	d.mu.Lock()
 	told := d.told
@@ -29,5 +31,7 @@ func (d *Driver) RepairFirewall(ctx context.Context) (repaired int, err error) {
 	}
 	rules, err := d.opts.Firewall.Repair(ctx)
 	d.repairedRules(rules)
-	return len(rules), err
+	guard, guardErr := d.opts.Guard.Repair(ctx)
+	d.repaired(nil, guard)
+	return len(rules) + len(guard), errors.Join(err, guardErr)
 }

@@ -35,6 +35,7 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 		err = d.opts.Kernel.Apply(ctx, n.view.Attachment(e))
 	}
 	d.work.settle(ctx, claimsOf(e)...)
+	err = errors.Join(err, d.guard(ctx, n, e)) // nothing to do if guardLater did it
 	if err = errors.Join(<-done, err); err != nil {
 		d.owe(store.PutEndpoint(before))
 		return Joined{}, err

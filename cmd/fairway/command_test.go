@@ -33,6 +33,12 @@ type shown struct {
 
 func (s shown) Networks() []store.Network   { return s.networks }
 func (s shown) Endpoints() []store.Endpoint { return s.endpoints }
+
+// Denied: the second endpoint sends what isn't its own, the third what it likes.
+func (s shown) Denied(context.Context) map[string]uint64 {
+	return map[string]uint64{"fwv1": 0, "fwv2": 12}
+}
+
 func (s shown) Taken(_ string, p store.PortBinding) (by string, taken bool) {
 	by, taken = s.taken[p.HostPort]
 	return by, taken

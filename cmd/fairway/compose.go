@@ -15,7 +15,6 @@ import (
 	"fairway/ipam"
 	"fairway/link"
 	"fairway/nat"
-	"fairway/nat/guard"
 	"fairway/nat/proxy"
 	"fairway/store"
 	"fairway/watch"
@@ -56,6 +55,10 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		return p, err
 	}
 	open.add(firewall.Close)
+	sentry, err := newGuard(records.Instance(), log, step)
+	if err != nil {
+		return p, err
+	}
 	var d *driver.Driver
 	carrier, err := proxy.New(proxy.Options{
 		Allow: func(link string, client, container netip.Addr) (bool, bool) {
@@ -83,35 +86,35 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	if err != nil {
 		return p, err
 	}
-	d, err = driver.New(driver.Options{
+	opts := driver.Options{
 		Instance: records.Instance(), Modes: modes(records.Instance(), kernel),
 		Store: records, Kernel: kernel, Firewall: firewall, Ports: ports, Connections: nat.Connections{}, Pools: pools,
 		HostIPv6: nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
-	}, all)
+	}
+	if sentry != nil {
+		opts.Guard = sentry
+		open.add(sentry.Close)
+	}
+	d, err = driver.New(opts, all)
 	if err != nil {
 		return p, fmt.Errorf("%s: %w", c.StateDir, err)
 	}
 	open.add(d.Close)
-	routers := guard.New(records.Instance(), log)
-	changes, err := watchKernel(records.Instance(), d, routers, log)
+	changes, err := watchKernel(records.Instance(), d, log)
 	if err != nil {
 		return p, err
 	}
 	open.add(changes.Close)
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, log)})
+	shown := operated{d, sentry, backendName(firewall.Backend), log}
 	return parts{
-		networks: d, addresses: pools, records: operated{d, backendName(firewall.Backend), log}, publisher: d, peerEngine: engine.PeerEngine,
-		restore: func(ctx context.Context) error {
-			if err := routers.Set(); err != nil {
-				log.WithError(err).Warn("containers can send router advertisements to each other")
-			}
-			return d.Restore(ctx)
-		},
+		networks: d, addresses: pools, records: shown, publisher: d, peerEngine: engine.PeerEngine,
+		restore: d.Restore,
 		tasks: []task{
 			{"driver", d.Run},
 			{"watch Docker", watcher.Run},
 			{"watch the kernel", changes.Run},
-			{"guard", routers.Run},
+			{"guard", shown.watchGuard},
 			{"firewalld", zone.Run},
 			{"proxy", carrier.Run},
 			{"reclaim addresses", reclaim(pools, log)},
@@ -122,14 +125,9 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 }
 
 // watchKernel makes what has harm by others repaired at once.
-func watchKernel(instance string, d *driver.Driver, routers *guard.Guard, log logrus.FieldLogger) (*watch.Watcher, error) {
-	rules := look(log, d.RepairFirewall)
+func watchKernel(instance string, d *driver.Driver, log logrus.FieldLogger) (*watch.Watcher, error) {
 	return watch.New(watch.Options{
-		Instance: instance, Wanted: d.Wants, Log: log, Links: look(log, d.Reconcile),
-		Firewall: func(ctx context.Context) bool {
-			guard := routers.Repair()
-			return rules(ctx) || guard
-		},
+		Instance: instance, Wanted: d.Wants, Log: log, Links: look(log, d.Reconcile), Firewall: look(log, d.RepairFirewall),
 	})
 }
 

@@ -67,8 +67,9 @@ func (deaf) Leave(context.Context, string, string) error { return nil }
 
 type noRecords struct{}
 
-func (noRecords) Networks() []store.Network   { return nil }
-func (noRecords) Endpoints() []store.Endpoint { return nil }
+func (noRecords) Denied(context.Context) map[string]uint64 { return nil }
+func (noRecords) Networks() []store.Network                { return nil }
+func (noRecords) Endpoints() []store.Endpoint              { return nil }
 func (noRecords) Taken(string, store.PortBinding) (by string, taken bool) {
 	return "", false
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"fairway/admin"
@@ -19,7 +20,9 @@ func newEndpointsCommand() *cobra.Command {
 		Long: `List the endpoints: each is one container's attachment to one network.
 
 CONTAINER is its name; "-" until the daemon has asked Docker. LINK is the
-endpoint's end on the host, e.g. for tcpdump.`,
+endpoint's end on the host, e.g. for tcpdump. DENIED counts what it sent from
+addresses that aren't its own, or as a router or DHCP server, and was dropped;
+"-" with antispoof=false.`,
 		Example: `  sudo fairway endpoints
   sudo fairway endpoints --json | jq '.endpoints[] | select(.container == "web")'
   sudo tcpdump -i $(sudo fairway endpoints --format '{{.Container}} {{.Link}}' | awk '$1 == "web" {print $2}')`,
@@ -38,7 +41,7 @@ endpoint's end on the host, e.g. for tcpdump.`,
 func (v *view) endpoints(reply admin.Endpoints) listing {
 	l := listing{
 		reply:  reply,
-		header: []string{"ENDPOINT", "NETWORK", "CONTAINER", "ADDRESS", "MAC", "LINK"},
+		header: []string{"ENDPOINT", "NETWORK", "CONTAINER", "ADDRESS", "MAC", "LINK", "DENIED"},
 	}
 	for _, e := range reply.Endpoints {
 		network := e.NetworkName
@@ -51,10 +54,14 @@ func (v *view) endpoints(reply admin.Endpoints) listing {
 				addresses = append(addresses, p.Addr().String())
 			}
 		}
+		denied := ""
+		if e.Denied != nil {
+			denied = strconv.FormatUint(*e.Denied, 10)
+		}
 		l.items = append(l.items, e)
 		l.names = append(l.names, v.id(e.ID))
 		l.rows = append(l.rows, []string{
-			v.id(e.ID), network, e.Container, strings.Join(addresses, ","), e.MAC, e.Link,
+			v.id(e.ID), network, e.Container, strings.Join(addresses, ","), e.MAC, e.Link, denied,
 		})
 	}
 	return l

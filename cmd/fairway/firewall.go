@@ -8,6 +8,7 @@ import (
 
 	"fairway/nat"
 	"fairway/nat/firewalld"
+	"fairway/nat/guard"
 	"fairway/nat/iptables"
 	"fairway/nat/nftables"
 	"fairway/nat/unroutable"
@@ -64,6 +65,16 @@ func backendName(b unroutable.Backend) string {
 		return "nftables"
 	}
 	return "iptables"
+}
+
+// newGuard returns what keeps containers to their own addresses; nil, and a word
+// at the log, if the kernel has no nftables for bridges.
+func newGuard(instance string, log logrus.FieldLogger, step func(string)) (*guard.Guard, error) {
+	if err := guard.Probe(); err != nil {
+		log.WithError(err).Warn("antispoof: containers can send from addresses that aren't theirs, and router advertisements")
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	return guard.New(nat.Options{Instance: instance, Log: log, Step: step})
 }
 
 // onlyIptables removes what the nftables backend left, once its own rules are

@@ -6,6 +6,7 @@ import (
 	"fairway/admin"
 	"fairway/driver"
 	"fairway/nat"
+	"fairway/nat/guard"
 
 	"github.com/sirupsen/logrus"
 )
@@ -13,7 +14,8 @@ import (
 // operated is the driver as operators see it.
 type operated struct {
 	*driver.Driver
-	firewall string // the backend's name
+	guard    *guard.Guard // nil: the kernel has none
+	firewall string       // the backend's name
 	log      logrus.FieldLogger
 }
 
@@ -28,6 +30,37 @@ func (o operated) Health() admin.Status {
 		s.Trouble = h.Trouble.Error()
 	}
 	return s
+}
+
+// Denied is how many frames of guarded endpoints were dropped, by their links.
+func (o operated) Denied(ctx context.Context) map[string]uint64 {
+	if o.guard == nil {
+		return nil
+	}
+	denied, err := o.guard.Denied(ctx)
+	if err != nil {
+		o.log.Warn(err)
+	}
+	return denied
+}
+
+// watchGuard logs endpoints that begin to send what isn't theirs, until the
+// context ends.
+func (o operated) watchGuard(ctx context.Context) error {
+	if o.guard == nil {
+		return nil
+	}
+	return o.guard.Run(ctx, o.begins)
+}
+
+// begins logs that an endpoint began to send what isn't its own.
+func (o operated) begins(port string, frames uint64) {
+	for _, e := range o.Endpoints() {
+		if e.HostLink == port {
+			o.log.WithFields(logrus.Fields{"endpoint": e.ID, "container": e.Container, "link": port, "frames": frames}).
+				Warn("denied: the container sends from addresses that aren't its own, or as a router or DHCP server")
+		}
+	}
 }
 
 // PortStates says in the operators' words how published ports are.

@@ -81,6 +81,9 @@ func lockDir(dir string) (unlock func(), err error) {
 	return func() { _ = d.Close() }, nil
 }
 
+// patience is how long a socket is looked at that somebody seems to serve.
+const patience = 500 * time.Millisecond
+
 // removeStale removes the socket that a killed daemon left at path.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
@@ -93,7 +96,16 @@ func removeStale(path string) error {
 	if info.Mode().Type() != fs.ModeSocket {
 		return errors.New("a file that is no socket is in the way: remove it")
 	}
-	c, err := net.DialTimeout("unix", path, time.Second)
+	var c net.Conn
+	// A killed daemon's child holds the socket until it has become the program
+	// that it is to run.
+	for end := time.Now().Add(patience); ; time.Sleep(patience / 20) {
+		c, err = net.DialTimeout("unix", path, time.Second)
+		if err != nil || time.Now().After(end) {
+			break
+		}
+		_ = c.Close()
+	}
 	switch {
 	case err == nil:
 		_ = c.Close()
