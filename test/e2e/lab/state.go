@@ -142,6 +142,7 @@ func (h *Host) state() (state, error) {
 		done
 		echo "== nft"; nft list tables 2>/dev/null | grep -v -E '^table ip6? (filter|nat|raw|mangle)$'
 		echo "== fairway"; nft -s list table inet fairway 2>/dev/null | tr ',' '\n' | sed 's/elements = {//; s/[{}]//g; s/^[ \t]*//; s/[ \t]*$//; /^$/d' | sort
+		echo "== guard"; nft -s list table bridge fairway 2>/dev/null | tr ',' '\n' | sed 's/elements = {//; s/[{}]//g; s/^[ \t]*//; s/[ \t]*$//; /^$/d' | sort
 		echo "== sandbox"; grep nsfs /proc/self/mountinfo | cut -d' ' -f5 | grep -v default
 		echo "== process"; ps -eo comm= | grep -v -E '^(ps|sh|grep|sed|probe|nsenter|docker|ls|cut|sort)$' | sort
 		echo "== connection"; conntrack -L 2>/dev/null | grep -F '=10.99.' | grep -v 'dst=224' | sed 's/^\([a-z]* *[0-9]*\) [0-9]* */\1 /'

@@ -26,6 +26,7 @@ const usage = `usage: probe COMMAND ...
                              and the longest wait for one; exit 1 if the connection broke
   flood ADDRESS SECONDS      a datagram each ms to an UDP port; print how many were sent
   hold PROTO ADDRESS         take a port as a host's process does, print "held", until told to end
+  frame LINK HEX             send one frame as it is (Ethernet header first)
   exec PIDFILE COMMAND ...   write the process id down and become COMMAND
   enter DIR COMMAND ...      become COMMAND in a mount namespace whose root is the mount DIR
   init DIR OPTION ...        become a host: see init.go
@@ -37,7 +38,7 @@ func main() {
 		os.Exit(2)
 	}
 	commands := map[string]func([]string) error{
-		"serve": serve, "sleep": sleep, "ask": ask, "talk": talk, "flood": flood, "hold": hold, "exec": execute, "enter": enter, "init": initHost,
+		"serve": serve, "sleep": sleep, "ask": ask, "talk": talk, "flood": flood, "hold": hold, "frame": frame, "exec": execute, "enter": enter, "init": initHost,
 	}
 	run, ok := commands[os.Args[1]]
 	if !ok {
