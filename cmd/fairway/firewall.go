@@ -42,7 +42,7 @@ func newBackend(ctx context.Context, choice string, opts nat.Options) (unroutabl
 	if choice != "iptables" {
 		err := nftables.Probe()
 		if err == nil {
-			return nftables.New(ctx, opts)
+			return nftables.New(ctx, nftables.Options{Options: opts, Open: openTable()})
 		}
 		if choice == "nftables" {
 			return nil, err

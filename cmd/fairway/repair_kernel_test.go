@@ -118,7 +118,7 @@ func startIn(t *testing.T, backend string) *host {
 	cmd := exec.CommandContext(t.Context(), "unshare", "-n", "sh", "-ec", "ip link set lo up; "+before+`; exec "$@"`, "sh", self, "daemon", "--firewall", backend,
 		"--socket", h.socket, "--admin-socket", filepath.Join(dir, "admin.sock"),
 		"--state-dir", filepath.Join(dir, "state"), "--docker-socket=", "--log-level", "debug")
-	cmd.Env = append(os.Environ(), childCommand+"=1")
+	cmd.Env = append(os.Environ(), childCommand+"=1", "TEST_OPEN_TABLE=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/google/nftables"
-	"github.com/mdlayher/netlink"
 
 	"fairway/nat"
 	"fairway/nat/iptables"
@@ -18,11 +17,12 @@ import (
 type Firewall struct {
 	opts    nat.Options
 	table   *nftables.Table
+	owned   bool               // the table belongs to conn; the kernel knows that
 	accepts *iptables.Firewall // nil on a host without iptables
 	around  func(ours map[string]bool) (nat.Around, error)
 	busy    chan struct{} // holds a token while the fields below are used
 
-	conn *nftables.Conn // lasting; nil after an error
+	conn *socket // nil after an error
 	want nat.Applied
 	kept kept
 }
@@ -36,10 +36,17 @@ type kept struct {
 	own      []chain // and its chains
 }
 
+// Options make a Firewall.
+type Options struct {
+	nat.Options
+	// Open: everybody may change the table, as before Linux 6.9.
+	Open bool
+}
+
 // New returns a Firewall that has applied nothing yet: Reconcile takes over
 // what an earlier one left, in nftables and iptables.
-func New(ctx context.Context, opts nat.Options) (*Firewall, error) {
-	opts, err := opts.Complete()
+func New(ctx context.Context, options Options) (*Firewall, error) {
+	opts, err := options.Complete()
 	if err != nil {
 		return nil, err
 	}
@@ -53,26 +60,21 @@ func New(ctx context.Context, opts nat.Options) (*Firewall, error) {
 	if f.accepts, err = iptables.NewAccepts(ctx, opts); err != nil {
 		return nil, err
 	}
-	f.conn, err = dial(nftables.AsLasting())
-	return f, err
+	if f.conn, err = dialLasting(); err != nil {
+		return nil, err
+	}
+	if !options.Open {
+		f.owned, err = f.conn.canOwn()
+	}
+	if err != nil {
+		f.hangUp()
+		return nil, err
+	}
+	return f, nil
 }
 
 func inetTable() *nftables.Table {
 	return &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}
-}
-
-// buffer is how much one transaction may take: 10,000 ports are 1 MB.
-const buffer = 32 << 20
-
-func dial(opts ...nftables.ConnOption) (*nftables.Conn, error) {
-	c, err := nftables.New(append(opts, nftables.WithSockOptions(
-		func(c *netlink.Conn) error { return c.SetWriteBuffer(buffer) },
-		func(c *netlink.Conn) error { return c.SetReadBuffer(buffer) },
-	))...)
-	if err != nil {
-		return nil, fmt.Errorf("nftables: open netlink: %w", err)
-	}
-	return c, nil
 }
 
 // Apply puts networks and endpoints into the kernel, in the place of those with
@@ -171,11 +173,12 @@ func (f *Firewall) write(c change) error {
 		return err
 	}
 	f.opts.Step("nftables.elements")
-	if err = sendElements(conn, f.table, c); err == nil {
-		err = conn.Flush()
+	if err = sendElements(conn.Conn, f.table, c); err != nil {
+		f.hangUp() // a part of it waits to be sent
+	} else if err = conn.Flush(); err != nil {
+		f.settle()
 	}
 	if err != nil {
-		f.hangUp()
 		return fmt.Errorf("nftables: change elements of table inet %s: %w", tableName, err)
 	}
 	return nil
@@ -231,7 +234,7 @@ func (f *Firewall) GuardForward(ctx context.Context, v6 bool) error {
 	return f.accepts.Apply(ctx, nat.State{Networks: f.want.State().Networks})
 }
 
-// Close ends the use of f. Its table stays.
+// Close ends the use of f. Its table stays, and belongs to nobody.
 func (f *Firewall) Close() error {
 	f.busy <- struct{}{}
 	defer f.unlock()
@@ -240,17 +243,26 @@ func (f *Firewall) Close() error {
 }
 
 // lasting returns the connection, a new one after an error.
-func (f *Firewall) lasting() (*nftables.Conn, error) {
+func (f *Firewall) lasting() (*socket, error) {
 	if f.conn == nil {
-		var err error
-		if f.conn, err = dial(nftables.AsLasting()); err != nil {
+		conn, err := dialLasting()
+		if err != nil {
 			return nil, err
 		}
+		f.conn = conn
 	}
 	return f.conn, nil
 }
 
-// hangUp drops the connection: answers may still wait in it.
+// settle makes the connection of use again after the kernel refused something:
+// answers may still wait in it. To drop it would make the table an orphan.
+func (f *Firewall) settle() {
+	if f.conn != nil && f.conn.drain() != nil {
+		f.hangUp()
+	}
+}
+
+// hangUp drops the connection.
 func (f *Firewall) hangUp() {
 	if f.conn != nil {
 		_ = f.conn.CloseLasting()

@@ -50,6 +50,7 @@ func try(marks nat.Marks) error {
 		return err
 	}
 	probe := &nftables.Table{Name: tableName + "-probe", Family: nftables.TableFamilyINet}
+	conn.AddTable(probe)
 	err = sendTable(conn, probe, chains(marks), nil, "probe")
 	if err == nil {
 		conn.DelTable(probe)
@@ -64,15 +65,16 @@ func try(marks nat.Marks) error {
 // Drop removes the table, if it is there, in favour of another firewall. A
 // kernel without nftables has none.
 func Drop() error {
-	conn, err := nftables.New()
+	s, err := dialLasting()
 	if err != nil {
-		return fmt.Errorf("nftables: open netlink: %w", err)
+		return err
 	}
-	conn.AddTable(inetTable())
-	conn.DelTable(inetTable())
-	err = conn.Flush()
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EPROTONOSUPPORT) {
-		return nil
+	defer s.CloseLasting()
+	err = s.transact(delTable(inetTable()))
+	for _, none := range []error{unix.ENOENT, unix.EOPNOTSUPP, unix.EINVAL, unix.EPROTONOSUPPORT} {
+		if errors.Is(err, none) {
+			return nil
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("nftables: remove table inet %s: %w", tableName, err)

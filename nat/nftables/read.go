@@ -21,6 +21,7 @@ type content struct {
 	rules    map[string][]string // by chain
 	sets     map[string]string   // by name: its types
 	elements map[element]value
+	persists bool // the table itself: see flagPersist
 }
 
 // wanted returns the content that chains and elements make.
@@ -81,9 +82,13 @@ func read(c *nftables.Conn, table *nftables.Table) (have content, ok bool, err e
 	if err != nil {
 		return have, false, err
 	}
-	if !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == table.Name }) {
+	at := slices.IndexFunc(tables, func(t *nftables.Table) bool { return t.Name == table.Name })
+	if at < 0 {
 		return have, false, nil
 	}
+	// The library takes the flags for a number of the host's byte order.
+	flags := binary.BigEndian.Uint32(binary.NativeEndian.AppendUint32(nil, tables[at].Flags))
+	have.persists = flags&flagPersist != 0
 	chains, err := c.ListChainsOfTableFamily(table.Family)
 	if err != nil {
 		return have, true, err

@@ -108,12 +108,9 @@ func setsOf(all []chain) []*nftables.Set {
 	return out
 }
 
-// sendTable sends the whole table in place of what there is. Sets come before
-// the rules that use them, chains before the elements that go to them.
+// sendTable sends all that an empty table is to hold. Sets come before the
+// rules that use them, chains before the elements that go to them.
 func sendTable(conn *nftables.Conn, table *nftables.Table, all []chain, elements map[element]value, instance string) error {
-	conn.AddTable(table)
-	conn.DelTable(table)
-	conn.AddTable(table)
 	for _, s := range setsOf(all) {
 		s.Table = table
 		if err := conn.AddSet(s, nil); err != nil {

@@ -21,19 +21,20 @@ func TestRulesFlushed(t *testing.T) {
 		serve(t, h, "a1", "--network", "n1", "--publish", "8080:80")
 		neighbour(h).reaches(t, "tcp", at(h.IP, 8080), "a1", lab.Neighbour)
 		for _, flush := range []string{
-			"nft delete table inet fairway",
 			"iptables -F && iptables -t nat -F", // FORWARD drops, by Docker's policy
+			"nft flush ruleset",
+			"! nft delete table inet fairway", // refused: Linux 6.9 or later
 		} {
 			h.Sh(t, flush)
 			neighbour(h).reaches(t, "tcp", at(h.IP, 8080), "a1", lab.Neighbour)
 			neighbour(h).reaches(t, "tcp", at(h.IP6, 8080), "a1", lab.Neighbour6)
 		}
-		eventually(t, "both repairs are counted", func() bool {
+		eventually(t, "a repair is counted", func() bool {
 			var status struct {
 				Repaired struct{ Count int } `json:"repaired_rules"`
 			}
 			err := json.Unmarshal([]byte(h.Fairway(t, "status", "--json")), &status)
-			return err == nil && status.Repaired.Count >= 2
+			return err == nil && status.Repaired.Count >= 1
 		})
 		if err := h.Engine().RemoveAll(); err != nil {
 			t.Fatal(err)

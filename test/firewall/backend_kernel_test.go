@@ -26,7 +26,13 @@ var viaIptables = backend{"iptables", func(ctx context.Context, instance string,
 }}
 
 var viaNftables = backend{"nftables", func(ctx context.Context, instance string, step func(string)) (firewall, error) {
-	f, err := nftables.New(ctx, nat.Options{Instance: instance, Step: step})
+	f, err := nftables.New(ctx, nftables.Options{Options: nat.Options{Instance: instance, Step: step}})
+	return closed(f, err, instance)
+}}
+
+// viaOpen makes what there is before Linux 6.9: others may change the table.
+var viaOpen = backend{"nftables", func(ctx context.Context, instance string, step func(string)) (firewall, error) {
+	f, err := nftables.New(ctx, nftables.Options{Options: nat.Options{Instance: instance, Step: step}, Open: true})
 	return closed(f, err, instance)
 }}
 
@@ -41,7 +47,18 @@ func closed(f firewall, err error, instance string) (firewall, error) {
 // eachBackend runs a test on both.
 func eachBackend(t *testing.T, test func(*testing.T, backend)) {
 	t.Helper()
-	for _, kind := range []backend{viaIptables, viaNftables} {
+	each(t, test, viaIptables, viaNftables)
+}
+
+// eachOpen runs a test on both that changes rules behind the firewall's back.
+func eachOpen(t *testing.T, test func(*testing.T, backend)) {
+	t.Helper()
+	each(t, test, viaIptables, viaOpen)
+}
+
+func each(t *testing.T, test func(*testing.T, backend), kinds ...backend) {
+	t.Helper()
+	for _, kind := range kinds {
 		t.Run(kind.name, func(t *testing.T) { test(t, kind) })
 	}
 }

@@ -73,7 +73,7 @@ func TestGoldenNftables(t *testing.T) {
 		{"two-on-one-bridge", nat.State{Networks: []nat.Network{a, beside}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := &world{kind: viaNftables, host: newNamespace(t, "host")}
+			w := &world{kind: viaOpen, host: newNamespace(t, "host")}
 			fw := w.firewall(t)
 			fw.apply(t, c.state)
 			got := stable(w.table(t))

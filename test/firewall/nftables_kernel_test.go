@@ -44,7 +44,7 @@ func TestReconcileNftables(t *testing.T) {
 		{"subnet deleted", "nft 'delete element inet fairway leaving4 { 172.30.1.0/24 }'", "set leaving4 lacked 2 elements"},
 		{"another table", "nft add table inet theirs", ""},
 	}
-	w := newWorld(t, viaNftables)
+	w := newWorld(t, viaOpen)
 	w.docker(t, engines[0])
 	fw := w.firewall(t)
 	a, b := networks()
@@ -103,7 +103,7 @@ func (w *world) generation(t *testing.T) (id string) {
 func TestBehindItsBack(t *testing.T) {
 	for _, command := range []string{"nft flush ruleset", "nft delete table inet fairway", "nft flush map inet fairway ports4"} {
 		t.Run(command, func(t *testing.T) {
-			w, fw, s := start(t, viaNftables, nil)
+			w, fw, s := start(t, viaOpen, nil)
 			w.host.run(t, "sh", "-c", command)
 			moved := s.Endpoints[0]
 			moved.Ports = append(moved.Ports[1:len(moved.Ports):len(moved.Ports)], port(6, "", 8088, "172.30.1.2:80"))

@@ -219,7 +219,7 @@ func testUplinkBridge(t *testing.T, kind backend) {
 
 // TestApplyRemove: an endpoint's update takes the place of what was there, and
 // when all is removed nothing is left, however often it is said.
-func TestApplyRemove(t *testing.T) { eachBackend(t, testApplyRemove) }
+func TestApplyRemove(t *testing.T) { eachOpen(t, testApplyRemove) }
 
 func testApplyRemove(t *testing.T, kind backend) {
 	for _, flavour := range flavours {

@@ -105,7 +105,7 @@ func flood(ctx context.Context, attacks []*attack) {
 
 // flush is what takes away all rules of a backend's kind.
 func (k backend) flush() string {
-	if k.name == viaNftables.name {
+	if k.name == viaOpen.name {
 		return "nft flush ruleset"
 	}
 	return "for p in iptables ip6tables; do for t in filter mangle nat raw; do $p -t $t -F; done; $p -P FORWARD ACCEPT; done"
@@ -114,7 +114,7 @@ func (k backend) flush() string {
 // TestUnroutable: while somebody takes the rules away again and again, with the
 // daemon putting them back or not, and while somebody takes the policy-routing
 // rules away, no packet gets to what isn't published. With neither, all do.
-func TestUnroutable(t *testing.T) { eachBackend(t, testUnroutable) }
+func TestUnroutable(t *testing.T) { eachOpen(t, testUnroutable) }
 
 func testUnroutable(t *testing.T, kind backend) {
 	w, fw, s := start(t, kind, nil)
@@ -209,7 +209,7 @@ func eventually(f func() bool) bool {
 
 // TestHostWithoutRules: what the host itself sends gets to its containers, and
 // Docker's own bridge is as reachable as before, whatever happens to the rules.
-func TestHostWithoutRules(t *testing.T) { eachBackend(t, testHostWithoutRules) }
+func TestHostWithoutRules(t *testing.T) { eachOpen(t, testHostWithoutRules) }
 
 func testHostWithoutRules(t *testing.T, kind backend) {
 	w, fw, s := start(t, kind, nil)

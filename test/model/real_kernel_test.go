@@ -214,7 +214,7 @@ func (g *real) start() error {
 	at := func(name string) string { return filepath.Join(g.dir, name) }
 	cmd := exec.Command(g.binary, "daemon", "--config", "/dev/null", "--socket", at("plugin.sock"),
 		"--admin-socket", at("admin.sock"), "--state-dir", at("state"), "--docker-socket", "", "--firewall", g.firewall)
-	cmd.Env = append(os.Environ(), "STEP_HOOK_FDS=3,4")
+	cmd.Env = append(os.Environ(), "STEP_HOOK_FDS=3,4", "TEST_OPEN_TABLE=1") // for tamper
 	cmd.ExtraFiles = []*os.File{answers, toNames}
 	output := &bytes.Buffer{}
 	cmd.Stdout, cmd.Stderr = output, output
@@ -495,7 +495,7 @@ func (g *real) checkFirewall(want nat.State) error {
 		if g.firewall == onIptables {
 			f, err = iptables.New(context.Background(), nat.Options{Instance: g.own})
 		} else {
-			f, err = nftables.New(context.Background(), nat.Options{Instance: g.own})
+			f, err = nftables.New(context.Background(), nftables.Options{Options: nat.Options{Instance: g.own}, Open: true})
 		}
 		if err != nil {
 			return err
