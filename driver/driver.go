@@ -115,9 +115,9 @@ type HostPorts interface {
 
 // Connections are the host's tracked connections.
 type Connections interface {
-	// Forget removes those that have to do with a port published just now, or
-	// with an endpoint that is gone.
-	Forget(ctx context.Context, e nat.Endpoint) error
+	// Forget removes those that have to do with ports published just now, or
+	// with endpoints that are gone, in one pass.
+	Forget(ctx context.Context, all ...nat.Endpoint) error
 	// Cut removes those that came by a port that e publishes no more.
 	Cut(ctx context.Context, e nat.Endpoint) error
 	// Traffic returns what goes by ports, and whether the host counts bytes.
@@ -170,6 +170,7 @@ type Driver struct {
 	log  logrus.FieldLogger
 	lock locks
 	work background
+	gone pass // whose connections are to be forgotten
 
 	mu        sync.Mutex // the maps below; held shortly, never while anything waits
 	networks  map[string]network

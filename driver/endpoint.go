@@ -262,9 +262,12 @@ func (d *Driver) forgetConnections(stale nat.Endpoint) {
 			about = append(about, claim{stale.Network, ip})
 		}
 	}
+	d.gone.add(stale)
 	d.work.later(func(ctx context.Context) {
-		if err := d.opts.Connections.Forget(ctx, stale); err != nil {
-			d.log.WithField("endpoint", stale.ID).Warn(err)
-		}
+		d.gone.each(func(all []nat.Endpoint) {
+			if err := d.opts.Connections.Forget(ctx, all...); err != nil {
+				d.log.Warn(err)
+			}
+		})
 	}, about...)
 }

@@ -190,16 +190,18 @@ func (p ports) Reserve(_ context.Context, owner string, want []nat.Request) (out
 
 type connections struct{ w *world }
 
-func (c connections) Forget(ctx context.Context, e nat.Endpoint) error {
-	if c.w.forget != nil {
-		c.w.forget(e)
+func (c connections) Forget(ctx context.Context, all ...nat.Endpoint) error {
+	for _, e := range all {
+		if c.w.forget != nil {
+			c.w.forget(e)
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
-	c.w.forgotten = append(c.w.forgotten, e)
+	c.w.forgotten = append(c.w.forgotten, all...)
 	return nil
 }
 

@@ -2,12 +2,12 @@ package nat
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"strings"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -15,48 +15,66 @@ import (
 // Connections are the host's tracked connections.
 type Connections struct{}
 
-// Forget removes the tracked connections that stand in e's way.
+// Forget removes the tracked connections that stand in the way of endpoints, in
+// one pass for all of them.
 //
-// With its addresses, e is gone or published no more: every connection from or
-// to them goes, published ones among them. Without addresses, e's ports have
-// just been published: a flow of datagrams to one that began before, to the
+// With its addresses, an endpoint is gone or published no more: every connection
+// from or to them goes, published ones among them. Without addresses, its ports
+// have just been published: a flow of datagrams to one that began before, to the
 // host itself or to another container, would go on as it began (moby#53384),
 // and goes. It costs nothing where there is nothing to look for.
-func (Connections) Forget(ctx context.Context, e Endpoint) error {
-	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		s := newStale(e, family == unix.AF_INET6)
-		var err error
-		switch {
-		case len(s.addrs) > 0:
-			err = s.forgetAddrs(ctx, family)
-		case len(s.ports) > 0:
-			err = s.forgetPorts(ctx, family)
-		}
-		if err != nil {
-			return fmt.Errorf("nat: forget connections of endpoint %s: %w", e.ID, err)
+func (Connections) Forget(ctx context.Context, all ...Endpoint) error {
+	if len(all) == 0 || noneTracked() {
+		return nil
+	}
+	for _, family := range trackedFamilies() {
+		if err := newStale(all, family == unix.AF_INET6).forget(ctx, family); err != nil {
+			return fmt.Errorf("nat: forget connections of %d endpoints: %w", len(all), err)
 		}
 	}
 	return nil
 }
 
-// forgetAddrs has the kernel itself look for the addresses, which costs a tenth
-// of reading the table (KERNEL.md 1.7). Kernels before 6.8 can't; they refuse
-// the message, and the table is read. So it is for IPv6, since there the
-// kernel, up to 6.18 at least, takes every address for the one that is not
-// meant (measured: net/netfilter/nf_conntrack_netlink.c compares with
-// !ipv6_addr_cmp).
-func (s *stale) forgetAddrs(ctx context.Context, family netlink.InetFamily) error {
-	if family == unix.AF_INET6 {
-		return deleteMatching(ctx, family, s)
-	}
-	for _, a := range s.addrs {
-		if err := ctx.Err(); err != nil {
+// noneTracked reports whether there are no connections at all: to look through an
+// empty table takes as long as its size says.
+func noneTracked() bool {
+	text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
+	return err == nil && strings.TrimSpace(string(text)) == "0"
+}
+
+func trackedFamilies() []uint8 { return []uint8{unix.AF_INET, unix.AF_INET6} }
+
+// few is up to how many addresses the kernel looks for, twice each through the
+// whole table, in less time than all of it is read once (docs/benchmarks.md).
+const few = 1
+
+// forget has the kernel itself look for a few IPv4 addresses. Kernels before 6.8
+// can't; they refuse the message, and the table is read. So it is for IPv6,
+// since there the kernel, up to 6.18 at least, takes every address for the one
+// that is not meant (measured: net/netfilter/nf_conntrack_netlink.c compares
+// with !ipv6_addr_cmp).
+func (s *stale) forget(ctx context.Context, family uint8) error {
+	if len(s.ports) > 0 {
+		if err := s.addLocal(family); err != nil {
 			return err
 		}
+	}
+	switch {
+	case len(s.addrs)+len(s.ports) == 0:
+		return nil
+	case len(s.addrs) == 0:
+		return deleteMatching(ctx, family, unix.IPPROTO_UDP, s.match)
+	case len(s.ports) > 0 || len(s.addrs) > few || family == unix.AF_INET6:
+		return deleteMatching(ctx, family, 0, s.match)
+	}
+	for a := range s.addrs {
 		for _, tuple := range []int{nl.CTA_TUPLE_ORIG, nl.CTA_TUPLE_REPLY} {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
 			err := deleteBySource(a, tuple)
 			if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
-				return deleteMatching(ctx, family, s)
+				return deleteMatching(ctx, family, 0, s.match)
 			}
 			if err != nil && !errors.Is(err, unix.ENOENT) {
 				return err
@@ -66,39 +84,26 @@ func (s *stale) forgetAddrs(ctx context.Context, family netlink.InetFamily) erro
 	return nil
 }
 
-func (s *stale) forgetPorts(ctx context.Context, family netlink.InetFamily) error {
-	if err := s.addLocal(family); err != nil {
+// deleteMatching reads the table, or what is of one protocol, and removes what
+// matches.
+func deleteMatching(ctx context.Context, family, proto uint8, match func(entry) bool) error {
+	var keys [][]byte
+	err := eachEntry(ctx, family, proto, func(e entry) {
+		if match(e) {
+			keys = append(keys, e.key())
+		}
+	})
+	if err != nil {
 		return err
 	}
-	return deleteMatching(ctx, family, s)
+	return deleteEntries(family, keys)
 }
-
-func deleteMatching(ctx context.Context, family netlink.InetFamily, s *stale) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, s)
-	if errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil // what changed meanwhile is not stale
-	}
-	return err
-}
-
-// Attributes of nfnetlink_conntrack.h that the library lacks, and the bit of
-// the kernel's nf_internals.h for the source address in a filter.
-const (
-	ctaFilter           = 25
-	ctaFilterOrigFlags  = 1
-	ctaFilterReplyFlags = 2
-	ctaFilterSource     = 1 << 0
-)
 
 // deleteBySource removes the IPv4 connections whose packets in one direction, that
 // of a tuple, come from ip: those that it began (original), and those to it,
 // translated or not (reply).
 func deleteBySource(ip netip.Addr, tuple int) error {
-	req := nl.NewNetlinkRequest(netlink.ConntrackTable<<8|nl.IPCTNL_MSG_CT_DELETE, unix.NLM_F_ACK)
-	req.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_INET, Version: nl.NFNETLINK_V0})
+	req := conntrackRequest(nl.IPCTNL_MSG_CT_DELETE, unix.AF_INET, unix.NLM_F_ACK)
 	t := nl.NewRtAttr(unix.NLA_F_NESTED|tuple, nil)
 	t.AddRtAttr(unix.NLA_F_NESTED|nl.CTA_TUPLE_IP, nil).AddRtAttr(nl.CTA_IP_V4_SRC, ip.AsSlice())
 	req.AddData(t)
@@ -106,10 +111,7 @@ func deleteBySource(ip netip.Addr, tuple int) error {
 	if tuple == nl.CTA_TUPLE_REPLY {
 		orig, reply = reply, orig
 	}
-	f := nl.NewRtAttr(unix.NLA_F_NESTED|ctaFilter, nil)
-	f.AddRtAttr(ctaFilterOrigFlags, binary.NativeEndian.AppendUint32(nil, orig))
-	f.AddRtAttr(ctaFilterReplyFlags, binary.NativeEndian.AppendUint32(nil, reply))
-	req.AddData(f)
+	req.AddData(filterBy(orig, reply))
 	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
 	return err
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
@@ -108,19 +109,25 @@ func TestForget(t *testing.T) {
 		{17, "[2001:db8:9::2]:1009", "[2001:db8::1]:8080", ""},        // IPv6, the port is IPv4's
 		{17, "198.51.100.10:1010", "192.0.2.1:8080", "172.30.1.2:80"}, // just published
 	}
+	gone4 := Endpoint{IPv4: netip.MustParseAddr("172.30.1.2")}
 	for _, c := range []struct {
 		name string
-		e    Endpoint
+		all  []Endpoint
 		gone []int // flows
 	}{
-		{"nothing", Endpoint{}, nil},
-		{"addresses", Endpoint{IPv4: netip.MustParseAddr("172.30.1.2"), IPv6: netip.MustParseAddr("2001:db8:a::2")}, []int{0, 1, 6, 7, 9}},
-		{"addresses and ports", Endpoint{IPv4: netip.MustParseAddr("172.30.1.2"), Ports: []Port{udp8080, tcp8080}}, []int{0, 1, 6, 9}},
-		{"just published", Endpoint{Ports: []Port{udp8080, tcp8080}}, []int{2, 3}},
-		{"a port on another address", Endpoint{Ports: []Port{{
+		{"nothing", nil, nil},
+		{"an endpoint of nothing", []Endpoint{{}}, nil},
+		{"addresses", []Endpoint{{IPv4: gone4.IPv4, IPv6: netip.MustParseAddr("2001:db8:a::2")}}, []int{0, 1, 6, 7, 9}},
+		{"addresses and ports", []Endpoint{{IPv4: gone4.IPv4, Ports: []Port{udp8080, tcp8080}}}, []int{0, 1, 6, 9}},
+		{"just published", []Endpoint{{Ports: []Port{udp8080, tcp8080}}}, []int{2, 3}},
+		{"gone, and another just published", []Endpoint{{IPv4: netip.MustParseAddr("172.30.1.3")}, {Ports: []Port{udp8080}}}, []int{2, 3, 5}},
+		{"more than a few", []Endpoint{
+			gone4, {IPv4: netip.MustParseAddr("172.30.1.3")}, {IPv4: netip.MustParseAddr("172.30.1.4")}, {IPv4: netip.MustParseAddr("172.30.9.9")},
+		}, []int{0, 1, 3, 5, 6, 9}},
+		{"a port on another address", []Endpoint{{Ports: []Port{{
 			Proto: 17, HostIP: netip.MustParseAddr("192.0.2.5"), HostPort: 8080, Target: netip.MustParseAddr("172.30.1.2"), TargetPort: 80,
-		}}}, nil},
-		{"an unknown address", Endpoint{IPv4: netip.MustParseAddr("172.30.1.99")}, nil},
+		}}}}, nil},
+		{"an unknown address", []Endpoint{{IPv4: netip.MustParseAddr("172.30.1.99")}}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			enter(t)
@@ -133,7 +140,7 @@ func TestForget(t *testing.T) {
 			}
 			slices.Sort(want)
 			for range 2 {
-				if err := (Connections{}).Forget(t.Context(), c.e); err != nil {
+				if err := (Connections{}).Forget(t.Context(), c.all...); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -149,8 +156,8 @@ func TestForgetByReading(t *testing.T) {
 	enter(t)
 	flow{6, "172.30.1.2:1001", "198.51.100.1:443", ""}.add(t)
 	flow{6, "172.30.1.3:1001", "198.51.100.1:443", ""}.add(t)
-	s := newStale(Endpoint{IPv4: netip.MustParseAddr("172.30.1.2")}, false)
-	if err := deleteMatching(t.Context(), unix.AF_INET, s); err != nil {
+	s := newStale([]Endpoint{{IPv4: netip.MustParseAddr("172.30.1.2")}}, false)
+	if err := deleteMatching(t.Context(), unix.AF_INET, 0, s.match); err != nil {
 		t.Fatal(err)
 	}
 	if got := tracked(t); len(got) != 1 || got[0] != "172.30.1.3 198.51.100.1" {
@@ -158,31 +165,88 @@ func TestForgetByReading(t *testing.T) {
 	}
 }
 
+// BenchmarkForget measures what it takes to find the connections of endpoints
+// that are gone among all others: by the kernel's look at one IPv4 address, which
+// it takes two of for each, by reading, and as package netlink reads.
 func BenchmarkForget(b *testing.B) {
-	for _, present := range []int{0, 1000, 50000} {
-		for _, way := range []string{"kernel", "reading"} {
-			b.Run(fmt.Sprintf("%s/present=%d", way, present), func(b *testing.B) {
-				runtime.LockOSThread()
-				if _, err := netns.New(); err != nil {
-					b.Fatal(err)
+	gone := netip.MustParseAddr("172.30.1.2")
+	gone6 := netip.MustParseAddr("2001:db8:a::2")
+	for _, present := range []int{1000, 50000, 200000} {
+		do := inNamespace(b)
+		err := do(func() error {
+			for i := range present {
+				f := flow{6, fmt.Sprintf("10.%d.%d.%d:1000", i>>16, i>>8&255, i&255), "198.51.100.1:443", ""}
+				if err := f.create(); err != nil {
+					return err
 				}
-				for i := range present {
-					f := flow{6, fmt.Sprintf("10.%d.%d.%d:1000", i>>16, i>>8&255, i&255), "198.51.100.1:443", ""}
-					if err := f.create(); err != nil {
-						b.Fatal(err)
-					}
-				}
-				e := Endpoint{IPv4: netip.MustParseAddr("172.30.1.2")}
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		var hundred []Endpoint
+		for i := range 100 {
+			hundred = append(hundred, Endpoint{IPv4: netip.AddrFrom4([4]byte{172, 30, 1, byte(i)})})
+		}
+		for _, way := range []struct {
+			name string
+			do   func() error
+		}{
+			{"kernel", func() error { return newStale([]Endpoint{{IPv4: gone}}, false).forget(b.Context(), unix.AF_INET) }},
+			{"mark", deleteByMark}, // not what we do: docs/decisions/007
+			{"reading", func() error {
+				return deleteMatching(b.Context(), unix.AF_INET, 0, newStale([]Endpoint{{IPv4: gone}}, false).match)
+			}},
+			{"library", func() error {
+				_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, &netlink.ConntrackFilter{})
+				return err
+			}},
+			{"IPv6", func() error { return newStale([]Endpoint{{IPv6: gone6}}, true).forget(b.Context(), unix.AF_INET6) }},
+			{"100 endpoints", func() error { return Connections{}.Forget(b.Context(), hundred...) }},
+			{"a udp port", func() error {
+				return Connections{}.Forget(b.Context(), Endpoint{Ports: []Port{{Proto: 17, HostPort: 8080, Target: gone, TargetPort: 80}}})
+			}},
+		} {
+			b.Run(fmt.Sprintf("%s/present=%d", way.name, present), func(b *testing.B) {
 				for b.Loop() {
-					if way == "kernel" {
-						if err := (Connections{}).Forget(b.Context(), e); err != nil {
-							b.Fatal(err)
-						}
-					} else if err := deleteMatching(b.Context(), unix.AF_INET, newStale(e, false)); err != nil {
+					if err := do(way.do); err != nil {
 						b.Fatal(err)
 					}
 				}
 			})
 		}
+	}
+}
+
+// deleteByMark has the kernel look once for a mark that no connection has.
+func deleteByMark() error {
+	req := conntrackRequest(nl.IPCTNL_MSG_CT_DELETE, unix.AF_UNSPEC, unix.NLM_F_ACK)
+	req.AddData(nl.NewRtAttr(nl.CTA_MARK, []byte{0, 0, 0, 7}))
+	req.AddData(nl.NewRtAttr(21 /* CTA_MARK_MASK */, []byte{0, 0, 15, 255}))
+	_, err := req.Execute(unix.NETLINK_NETFILTER, 0)
+	return err
+}
+
+// inNamespace returns what does something in a namespace of its own; each part
+// of a benchmark has a thread of its own.
+func inNamespace(b *testing.B) func(func() error) error {
+	b.Helper()
+	work, done := make(chan func() error), make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		_, err := netns.New()
+		done <- err
+		for f := range work {
+			done <- f()
+		}
+	}()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { close(work) })
+	return func(f func() error) error {
+		work <- f
+		return <-done
 	}
 }

@@ -5,14 +5,13 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // Cut removes the tracked connections that came by the ports of e, which are
 // published no more, to its containers. What goes another way stays.
 func (Connections) Cut(ctx context.Context, e Endpoint) error {
-	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
+	for _, family := range trackedFamilies() {
 		by := through{}
 		for _, p := range e.Ports {
 			if p.HostPort != 0 && p.Target.Is6() == (family == unix.AF_INET6) {
@@ -22,10 +21,11 @@ func (Connections) Cut(ctx context.Context, e Endpoint) error {
 		if len(by) == 0 {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if _, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, by); err != nil {
+		err := deleteMatching(ctx, family, 0, func(e entry) bool {
+			_, ok := by.find(e)
+			return ok
+		})
+		if err != nil {
 			return fmt.Errorf("nat: cut connections of endpoint %s: %w", e.ID, err)
 		}
 	}
@@ -49,26 +49,15 @@ func (t through) add(p Port) {
 }
 
 // keyOf returns the key of a connection that began from outside.
-func keyOf(flow *netlink.ConntrackFlow) flowKey {
-	return flowKey{
-		flow.Forward.Protocol, flow.Forward.DstPort,
-		netip.AddrPortFrom(address(flow.Reverse.SrcIP), flow.Reverse.SrcPort),
-	}
-}
+func keyOf(e entry) flowKey { return flowKey{e.proto, e.to.Port(), e.answers} }
 
 // find returns the port that a connection came by.
-func (t through) find(flow *netlink.ConntrackFlow) (Port, bool) {
-	to := address(flow.Forward.DstIP)
-	for _, p := range t[keyOf(flow)] {
+func (t through) find(e entry) (Port, bool) {
+	to := e.to.Addr()
+	for _, p := range t[keyOf(e)] {
 		if to != p.Target && (p.Host().IsUnspecified() || p.Host() == to) {
 			return p, true
 		}
 	}
 	return Port{}, false
-}
-
-// MatchConntrackFlow implements netlink.CustomConntrackFilter.
-func (t through) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
-	_, ok := t.find(flow)
-	return ok
 }

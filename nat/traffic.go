@@ -2,14 +2,10 @@ package nat
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"strings"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 )
 
 // Traffic is what goes by a published port: the connections that are tracked
@@ -39,26 +35,22 @@ func (Connections) Traffic(ctx context.Context, endpoints []Endpoint) (out map[P
 		}
 	}
 	out, counted = map[PortOf]Traffic{}, counts()
-	for _, family := range []netlink.InetFamily{unix.AF_INET, unix.AF_INET6} {
-		if err := ctx.Err(); err != nil {
-			return nil, false, err
-		}
-		flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, family)
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-			return nil, false, fmt.Errorf("nat: list connections: %w", err)
-		}
-		for _, flow := range flows {
-			p, ok := by.find(flow)
+	for _, family := range trackedFamilies() {
+		err := eachEntry(ctx, family, 0, func(e entry) {
+			p, ok := by.find(e)
 			if !ok {
-				continue
+				return
 			}
 			k := PortOf{owner[p.Target], p}
 			t := out[k]
 			t.Connections++
-			t.Bytes += flow.Forward.Bytes + flow.Reverse.Bytes
-			t.Packets += flow.Forward.Packets + flow.Reverse.Packets
+			t.Bytes += e.bytes
+			t.Packets += e.packets
 			t.Counted = counted
 			out[k] = t
+		})
+		if err != nil {
+			return nil, false, fmt.Errorf("nat: list connections: %w", err)
 		}
 	}
 	return out, counted, nil

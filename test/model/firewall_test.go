@@ -186,11 +186,13 @@ func index(v6 bool) int {
 // Connections of the machine: forgetting is a step and no more.
 type connections struct{ *process }
 
-func (c connections) Forget(_ context.Context, e nat.Endpoint) error {
-	if !e.IPv4.IsValid() && !e.IPv6.IsValid() && len(e.Ports) == 0 {
-		return nil
+func (c connections) Forget(_ context.Context, all ...nat.Endpoint) error {
+	for _, e := range all {
+		if e.IPv4.IsValid() || e.IPv6.IsValid() || len(e.Ports) > 0 {
+			return c.do("conntrack.forget", func() error { return nil })
+		}
 	}
-	return c.do("conntrack.forget", func() error { return nil })
+	return nil
 }
 
 func (c connections) Cut(_ context.Context, e nat.Endpoint) error {
