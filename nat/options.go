@@ -10,10 +10,11 @@ import (
 
 // Options make a backend.
 type Options struct {
-	Instance string             // of the store: marks the rules that are ours
-	Log      logrus.FieldLogger // nil: silent
-	Step     func(string)       // told of every change before it is made; may be nil
-	Marks    Marks              // bits of packets' marks that are ours; none: those of DefaultMask
+	Instance     string             // of the store: marks the rules that are ours
+	Log          logrus.FieldLogger // nil: silent
+	Step         func(string)       // told of every change before it is made; may be nil
+	ForwardGuard string             // path of a file that remembers GuardForward; "": nothing does
+	Marks        Marks              // bits of packets' marks that are ours; none: those of DefaultMask
 }
 
 var instanceName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`) //nolint:gochecknoglobals // a constant

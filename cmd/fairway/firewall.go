@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"github.com/sirupsen/logrus"
 
@@ -22,7 +23,7 @@ func newFirewall(ctx context.Context, c config, instance string, log logrus.Fiel
 	if err != nil {
 		return nil, nil, err
 	}
-	opts := nat.Options{Instance: instance, Log: log, Step: step, Marks: marks}
+	opts := nat.Options{Instance: instance, Log: log, Step: step, Marks: marks, ForwardGuard: filepath.Join(c.StateDir, "forward-guarded")}
 	b, err := newBackend(ctx, c.Firewall, opts)
 	if err != nil {
 		return nil, nil, err

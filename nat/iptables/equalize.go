@@ -40,7 +40,8 @@ func (f *Firewall) equalize(ctx context.Context, want nat.State, all bool) ([]na
 const tries = 3
 
 func (f *Firewall) equalizeFamily(ctx context.Context, want ruleset, v6 bool) (found []nat.Repair, err error) {
-	for range tries {
+	var guard []nat.Repair
+	for range tries + 1 {
 		var out []byte
 		if out, err = f.run.run(ctx, "", program(v6, "save")); err != nil {
 			return nil, err
@@ -48,6 +49,17 @@ func (f *Firewall) equalizeFamily(ctx context.Context, want ruleset, v6 bool) (f
 		var have saved
 		if have, err = parseSave(out); err != nil {
 			return nil, err
+		}
+		why, lost := "", error(nil)
+		if why, lost = f.lostGuard(v6, have, forwardPolicy(out)); lost != nil {
+			return nil, lost
+		}
+		if why != "" && guard == nil {
+			if err = f.dropForward(v6); err != nil {
+				return nil, err
+			}
+			guard = []nat.Repair{{What: familyName(v6) + " filter: policy of FORWARD " + why}}
+			continue // with what there is now
 		}
 		if f.accepts && !have.has("filter", "FORWARD") {
 			want = ruleset{} // nobody uses iptables: nothing there could drop
@@ -57,7 +69,7 @@ func (f *Firewall) equalizeFamily(ctx context.Context, want ruleset, v6 bool) (f
 			for i := range p.found {
 				p.found[i].What = familyName(v6) + " " + p.found[i].What
 			}
-			return p.found, nil
+			return append(guard, p.found...), nil
 		}
 		if ctx.Err() != nil {
 			return nil, err

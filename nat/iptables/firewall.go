@@ -24,6 +24,7 @@ type Firewall struct {
 	known   bool // the kernel was made equal to that
 	accepts bool // only that: see NewAccepts
 	used6   bool // there are IPv6 rules of ours
+	guarded nat.ForwardGuard
 }
 
 // New returns a Firewall that has applied nothing yet: Reconcile takes over
@@ -40,7 +41,9 @@ func New(_ context.Context, opts nat.Options) (*Firewall, error) {
 		}
 	}
 	look := func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts.Instance, ours) }
-	return newFirewall(opts, programs{}, look, lacks6()), nil
+	f := newFirewall(opts, programs{}, look, lacks6())
+	f.guarded, err = nat.ReadForwardGuard(opts.ForwardGuard)
+	return f, err
 }
 
 // NewAccepts returns a Firewall that translates and drops nothing: it only lets
