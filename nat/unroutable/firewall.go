@@ -29,14 +29,28 @@ type Firewall struct {
 // NewFirewall returns b with its subnets closed by t.
 func NewFirewall(b Backend, t *Table) *Firewall { return &Firewall{b, t} }
 
-// Apply is the backend's, and closes the subnets of networks that it puts in.
+// Apply is the backend's, and closes the subnets of networks that it puts in. If
+// that fails, the backend holds of them what it held before.
 func (f *Firewall) Apply(ctx context.Context, put nat.State) error {
+	if len(put.Networks) == 0 {
+		return f.Backend.Apply(ctx, put)
+	}
+	before, fresh, err := f.subnets.split(ctx, put.Networks)
+	if err != nil {
+		return err
+	}
 	if err := f.Backend.Apply(ctx, put); err != nil {
 		return err
 	}
-	err := f.subnets.Apply(ctx, put.Networks)
-	if err != nil { // else a failed create would leave rules
-		err = errors.Join(err, f.Backend.Remove(context.WithoutCancel(ctx), nat.State{Networks: put.Networks}))
+	if err = f.subnets.Apply(ctx, put.Networks); err == nil {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx)
+	if len(fresh) > 0 { // else a failed create would leave rules
+		err = errors.Join(err, f.Backend.Remove(ctx, nat.State{Networks: fresh}))
+	}
+	if len(before) > 0 { // and a repeated one none
+		err = errors.Join(err, f.Backend.Apply(ctx, nat.State{Networks: before}))
 	}
 	return err
 }

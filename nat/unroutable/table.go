@@ -70,6 +70,23 @@ func (t *Table) Apply(ctx context.Context, put []nat.Network) error {
 	})
 }
 
+// split returns what t was told before of some networks, and those of them that
+// it wasn't told of.
+func (t *Table) split(ctx context.Context, networks []nat.Network) (before, fresh []nat.Network, err error) {
+	if err := t.lock(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer t.unlock()
+	for _, n := range networks {
+		if old, ok := t.networks[n.ID]; ok {
+			before = append(before, old)
+		} else {
+			fresh = append(fresh, n)
+		}
+	}
+	return before, fresh, nil
+}
+
 // Remove takes away what is for networks, by their ID. It may be repeated.
 func (t *Table) Remove(ctx context.Context, gone []nat.Network) error {
 	return t.change(ctx, len(gone), func() {
