@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -129,28 +130,43 @@ func (p *planner) orphanLinks() {
 }
 
 // orphansOnBridges removes neighbours that nobody wants from bridges of ours:
-// endpoints leave them behind in a crash. An address that nobody wants is
-// somebody else's (an operator's, keepalived's): ours come and go with their
-// bridge.
+// endpoints leave them behind in a crash. One that is outside of the bridge's
+// subnets, and an address that nobody wants, is somebody else's (an operator's,
+// keepalived's): our addresses come and go with their bridge.
 func (p *planner) orphansOnBridges() {
-	names, neighbours := map[int]string{}, map[neighbourAt]bool{}
+	names, neighbours, subnets := map[int]string{}, map[neighbourAt]bool{}, map[string][]netip.Prefix{}
 	for _, o := range p.want {
 		switch o := o.(type) {
 		case Bridge:
 			if l, ok := p.byName[o.Name]; ok && !o.Adopted && p.ours(l) {
 				names[l.index] = l.name
 			}
+		case Address:
+			subnets[o.Link] = append(subnets[o.Link], o.Prefix)
 		case Neighbour:
 			neighbours[neighbourAt{p.byName[o.Link].index, o.IP}] = true
 		}
 	}
 	byIP := func(a, b neighbourAt) int { return cmp.Or(a.link-b.link, a.ip.Compare(b.ip)) }
 	for _, n := range slices.SortedFunc(maps.Keys(p.neighbours), byIP) {
-		if name, ok := names[n.link]; ok && !neighbours[n] {
+		if name, ok := names[n.link]; ok && !neighbours[n] && !foreign(n.ip, subnets[name]) {
 			mac, _ := net.ParseMAC(p.neighbours[n])
 			p.remove(Neighbour{p.namespace, name, n.ip, mac}, "belonged to nothing")
 		}
 	}
+}
+
+// foreign reports whether no endpoint can have had ip on a bridge. One that has
+// no address in a family says nothing of that family's subnet.
+func foreign(ip netip.Addr, subnets []netip.Prefix) bool {
+	known := false
+	for _, s := range subnets {
+		if s.Contains(ip) {
+			return false
+		}
+		known = known || s.Addr().Is4() == ip.Is4()
+	}
+	return known
 }
 
 // missing makes what is wanted and not as it should be. On a link of somebody

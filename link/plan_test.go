@@ -203,12 +203,15 @@ func TestPlan(t *testing.T) {
 			make address 172.30.0.1/24 on fwb1: was missing`},
 		{"neighbours", func(w *world) {
 			w.have.neighbours = map[neighbourAt]string{
-				{2, netip.MustParseAddr("172.30.0.2")}: "02:00:00:00:00:66",
-				{2, netip.MustParseAddr("172.30.0.9")}: "02:00:00:00:00:66",
-				{1, netip.MustParseAddr("172.30.0.9")}: "02:00:00:00:00:66",
+				{2, netip.MustParseAddr("172.30.0.2")}:   "02:00:00:00:00:66",
+				{2, netip.MustParseAddr("172.30.0.9")}:   "02:00:00:00:00:66",
+				{1, netip.MustParseAddr("172.30.0.9")}:   "02:00:00:00:00:66",
+				{2, netip.MustParseAddr("198.51.100.9")}: "02:00:00:00:00:66", // an operator's
+				{2, netip.MustParseAddr("fd00::9")}:      "02:00:00:00:00:66", // the bridge has no subnet of this family
 			}
 		}, `
 			remove neighbour 172.30.0.9 on fwb1: belonged to nothing
+			remove neighbour fd00::9 on fwb1: belonged to nothing
 			make neighbour 172.30.0.2 on fwb1: MAC address was 02:00:00:00:00:66`},
 		{"sysctl", func(w *world) { w.have.sysctls["net/ipv4/conf/fwb1/route_localnet"] = "0" }, `
 			make sysctl net/ipv4/conf/fwb1/route_localnet=1: was 0`},
