@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink/nl"
@@ -24,36 +26,52 @@ type Connections struct{}
 // host itself or to another container, would go on as it began (moby#53384),
 // and goes. It costs nothing where there is nothing to look for.
 func (Connections) Forget(ctx context.Context, all ...Endpoint) error {
-	if len(all) == 0 || noneTracked() {
-		return nil
+	tracked, err := countTracked()
+	if err != nil || tracked == 0 || len(all) == 0 {
+		return err
 	}
 	for _, family := range trackedFamilies() {
-		if err := newStale(all, family == unix.AF_INET6).forget(ctx, family); err != nil {
+		if err := newStale(all, family == unix.AF_INET6).forget(ctx, family, tracked); err != nil {
 			return fmt.Errorf("nat: forget connections of %d endpoints: %w", len(all), err)
 		}
 	}
 	return nil
 }
 
-// noneTracked reports whether there are no connections at all: to look through an
-// empty table takes as long as its size says.
-func noneTracked() bool {
+// countTracked returns how many connections there are. A kernel that tracks none
+// has no such file.
+func countTracked() (int, error) {
 	text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
-	return err == nil && strings.TrimSpace(string(text)) == "0"
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("nat: %w", err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("nat: count connections: %w", err)
+	}
+	return n, nil
 }
 
 func trackedFamilies() []uint8 { return []uint8{unix.AF_INET, unix.AF_INET6} }
 
 // few is up to how many addresses the kernel looks for, twice each through the
 // whole table, in less time than all of it is read once (docs/benchmarks.md).
-const few = 1
+func few(tracked int) int {
+	if tracked < 10000 { // to read takes its time even where there is little
+		return 8
+	}
+	return 2
+}
 
 // forget has the kernel itself look for a few IPv4 addresses. Kernels before 6.8
 // can't; they refuse the message, and the table is read. So it is for IPv6,
 // since there the kernel, up to 6.18 at least, takes every address for the one
 // that is not meant (measured: net/netfilter/nf_conntrack_netlink.c compares
 // with !ipv6_addr_cmp).
-func (s *stale) forget(ctx context.Context, family uint8) error {
+func (s *stale) forget(ctx context.Context, family uint8, tracked int) error {
 	if len(s.ports) > 0 {
 		if err := s.addLocal(family); err != nil {
 			return err
@@ -64,7 +82,7 @@ func (s *stale) forget(ctx context.Context, family uint8) error {
 		return nil
 	case len(s.addrs) == 0:
 		return deleteMatching(ctx, family, unix.IPPROTO_UDP, s.match)
-	case len(s.ports) > 0 || len(s.addrs) > few || family == unix.AF_INET6:
+	case len(s.ports) > 0 || len(s.addrs) > few(tracked) || family == unix.AF_INET6:
 		return deleteMatching(ctx, family, 0, s.match)
 	}
 	for a := range s.addrs {

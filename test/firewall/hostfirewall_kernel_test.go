@@ -217,7 +217,7 @@ func hear(c net.Conn) string {
 // closed.
 func TestHostFirewallRepair(t *testing.T) {
 	t.Parallel()
-	eachBackend(t, testHostFirewallRepair)
+	eachOpen(t, testHostFirewallRepair)
 }
 
 func testHostFirewallRepair(t *testing.T, kind backend) {
