@@ -38,12 +38,11 @@ func (Connections) Forget(ctx context.Context, all ...Endpoint) error {
 	return nil
 }
 
-// countTracked returns how many connections there are. A kernel that tracks none
-// has no such file.
+// countTracked returns how many connections there are; one where that isn't told.
 func countTracked() (int, error) {
 	text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return 1, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("nat: %w", err)
