@@ -25,6 +25,9 @@ type Records interface {
 	PortStates(ctx context.Context, traffic bool) States
 }
 
+// Remarks are what some Records say of networks, by ID, beside what is recorded.
+type Remarks interface{ Remarks() map[string]string }
+
 // A Published port is what an endpoint publishes.
 type Published struct {
 	Endpoint string // ID
@@ -49,14 +52,14 @@ type State struct {
 
 // networks returns r's networks by name, those without one last.
 func networks(r Records) Networks {
-	members := map[string]int{}
+	members, remarks := map[string]int{}, remarksOf(r)
 	for _, e := range r.Endpoints() {
 		members[e.Network]++
 	}
 	reply := Networks{Version: Version, Networks: []Network{}}
 	for _, n := range r.Networks() {
 		view := Network{
-			ID: n.ID, Name: n.Name, Engine: n.Engine, Mode: n.Mode, Link: n.Link, MTU: n.MTU,
+			ID: n.ID, Name: n.Name, Engine: n.Engine, Mode: n.Mode, Link: n.Link, MTU: n.MTU, Remark: remarks[n.ID],
 			Internal: n.Internal, Options: orEmpty(n.Options), Subnets: []Subnet{},
 			Endpoints: members[n.ID], Created: n.Created,
 		}
@@ -73,7 +76,10 @@ func networks(r Records) Networks {
 
 // endpoints returns r's endpoints by network, container and address.
 func endpoints(ctx context.Context, r Records) Endpoints {
-	names, denied := networkNames(r), r.Denied(ctx)
+	of, remarks, denied := map[string]store.Network{}, remarksOf(r), r.Denied(ctx)
+	for _, n := range r.Networks() {
+		of[n.ID] = n
+	}
 	reply := Endpoints{Version: Version, Endpoints: []Endpoint{}}
 	for _, e := range r.Endpoints() {
 		var count *uint64
@@ -81,9 +87,9 @@ func endpoints(ctx context.Context, r Records) Endpoints {
 			count = &n
 		}
 		reply.Endpoints = append(reply.Endpoints, Endpoint{
-			ID: e.ID, Network: e.Network, NetworkName: names[e.Network],
+			ID: e.ID, Network: e.Network, NetworkName: of[e.Network].Name, Mode: of[e.Network].Mode, Remark: remarks[e.Network],
 			Container: e.Container, ContainerID: e.ContainerID,
-			IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC, Link: e.HostLink, Denied: count,
+			IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC, Link: cmp.Or(e.HostLink, of[e.Network].Link), Denied: count,
 			Sandbox: e.Sandbox, Joined: e.Sandbox != "",
 			Options: orEmpty(e.Options), Created: e.Created,
 		})
@@ -94,6 +100,13 @@ func endpoints(ctx context.Context, r Records) Endpoints {
 			named(a.Container, b.Container), a.IPv4.Addr().Compare(b.IPv4.Addr()), cmp.Compare(a.ID, b.ID))
 	})
 	return reply
+}
+
+func remarksOf(r Records) map[string]string {
+	if r, ok := r.(Remarks); ok {
+		return r.Remarks()
+	}
+	return nil
 }
 
 // portsOf returns what r's endpoints publish and show doesn't leave out, by port.

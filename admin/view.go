@@ -98,8 +98,9 @@ type Network struct {
 	Name      string            `json:"name,omitempty"` // absent until Docker was asked
 	Engine    string            `json:"engine,omitempty"`
 	Mode      string            `json:"mode"`
-	Link      string            `json:"link,omitempty"`
-	MTU       int               `json:"mtu,omitempty"` // bytes
+	Link      string            `json:"link,omitempty"`   // the bridge, or the parent
+	Remark    string            `json:"remark,omitempty"` // what an operator should know, e.g. "waits for eth1"
+	MTU       int               `json:"mtu,omitempty"`    // bytes
 	Internal  bool              `json:"internal"`
 	Subnets   []Subnet          `json:"subnets"`
 	Options   map[string]string `json:"options"` // as given
@@ -123,7 +124,9 @@ type Endpoint struct {
 	IPv4        netip.Prefix `json:"ipv4"` // "" if none
 	IPv6        netip.Prefix `json:"ipv6"`
 	MAC         string       `json:"mac"`
-	Link        string       `json:"link"` // its end on the host
+	Link        string       `json:"link"` // its end on the host, or the parent
+	Mode        string       `json:"mode"`
+	Remark      string       `json:"remark,omitempty"` // as of its network
 	// Denied is how many frames were dropped that it sent and weren't its own
 	// (antispoof); null if it may send what it likes.
 	Denied  *uint64           `json:"denied"`

@@ -30,6 +30,9 @@ func New(instance string, n store.Network) (Network, error) {
 	return v, v.check()
 }
 
+// Parent returns "": endpoints are ports of the bridge.
+func (n Network) Parent() (name string, exclusive bool) { return "", false }
+
 // SkipGateway reports for which families Docker need not allocate a gateway.
 func (n Network) SkipGateway() (v4, v6 bool) {
 	v4 = n.set.Mode4 == nat.IsolatedGateway || n.set.InhibitIPv4 && n.Internal

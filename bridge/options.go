@@ -97,7 +97,7 @@ func Table(o *Options) option.Table {
 	var none gateway
 	modes := []nat.GatewayMode{nat.ModeNAT, nat.Unprotected, nat.Routed, nat.IsolatedGateway}
 	return option.Table{
-		row("mode", "bridge", "The network mode.", option.OneOf(&mode, "bridge")),
+		row("mode", "bridge", "The network mode: bridge, or macvlan, which has options of its own (macvlan.md).", option.OneOf(&mode, "bridge")),
 		row("mtu", mtuRange, "MTU of the bridge and of the containers' interfaces; default: that of the link the host's default route leaves by.", option.Int(&o.MTU, 68, 65535)),
 		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", routes(&o.Routes)),
 		row("gateway", "none", "none: containers get no default route from the network.", func(s string) error {
@@ -121,7 +121,7 @@ func Table(o *Options) option.Table {
 		row(docker+"bridge.default_bridge", "false: docker0 stays Docker's", "Marks docker0 in Docker's own driver; here it can only be off.", isFalse),
 		row(docker+"bridge.trusted_host_interfaces", "names of links, separated by :", "Links from which published ports can also be reached at the container's own address.", linkNames(&o.Trusted)),
 		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
-		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", ifacePrefix(&o.IfacePrefix)),
+		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", option.LinkPrefix(&o.IfacePrefix)),
 		row(docker+"host_ipv4", "an IPv4 address", "As snat.", option.Addr4(&o.SNAT)),
 		row(docker+"host_ipv6", "an IPv6 address", "As snat6.", option.Addr6(&o.SNAT6)),
 		row(docker+"enable_ipv4", trueOrFalse, "IPv4 on the network; must agree with docker network create --ipv4.", option.Bool(&ignored)),
@@ -175,16 +175,6 @@ func senders(dst *nat.Senders) func(string) error {
 	}
 }
 
-func ifacePrefix(dst *string) func(string) error {
-	const longest = 12 // leaves room for a number
-	return func(s string) error {
-		if len(s) > longest || strings.Contains(s, "@") {
-			return errors.New("too long")
-		}
-		return option.LinkName(dst)(s)
-	}
-}
-
 func linkNames(dst *[]string) func(string) error {
 	return func(s string) error {
 		names := strings.Split(s, ":")
@@ -198,26 +188,17 @@ func linkNames(dst *[]string) func(string) error {
 	}
 }
 
-// routes reads "10.0.0.0/8 via 172.20.0.9, fd00:8::/64 via fd00::9".
+// routes sets dst from a list of routes.
 func routes(dst *[]link.Route) func(string) error {
 	return func(s string) error {
-		var out []link.Route
-		for part := range strings.SplitSeq(s, ",") {
-			word := strings.Fields(part)
-			if len(word) != 3 || word[1] != "via" {
-				return errors.New("no route")
-			}
-			to, err := netip.ParsePrefix(word[0])
-			if err != nil || to.Bits() == 0 || to != to.Masked() {
-				return errors.New("no prefix")
-			}
-			via, err := netip.ParseAddr(word[2])
-			if err != nil || via.Zone() != "" || via.Is4() != to.Addr().Is4() {
-				return errors.New("no next hop")
-			}
-			out = append(out, link.Route{Destination: to, NextHop: via})
+		all, err := option.Routes(s)
+		if err != nil {
+			return err
 		}
-		*dst = out
+		*dst = nil
+		for _, r := range all {
+			*dst = append(*dst, link.Route(r))
+		}
 		return nil
 	}
 }

@@ -28,6 +28,7 @@ type EndpointSpec struct {
 	IPv4    netip.Prefix
 	IPv6    netip.Prefix
 	Options map[string]string // --network name=…,driver-opt=key=value: text values only
+	Ports   int               // how many the user wants published
 }
 
 // An EndpointReply holds what the driver chose for an endpoint: just those

@@ -50,6 +50,9 @@ func (d *Driver) MayCarry(link string, client, container netip.Addr) (may, asIts
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, n := range d.networks {
+		if !n.filtered() {
+			continue
+		}
 		f := n.view.Firewall()
 		from, to := link == f.Link, false
 		for _, family := range f.Families {

@@ -29,12 +29,17 @@ type Mode struct {
 // endpoint only.
 type View interface {
 	Links() link.Set
+	// Parent is the link of the host that the endpoints' links are made on, which
+	// may come and go, and whether the network must have it for itself; "" where
+	// they are on a link of the network's own, or on a bridge.
+	Parent() (name string, exclusive bool)
+	// Firewall is without an ID where the firewall has no part in the network.
 	Firewall() nat.Network
 	SkipGateway() (v4, v6 bool) // Docker need not allocate one
 	Effective() map[string]any
 
 	CheckEndpoint(store.Endpoint) error
-	PortPrefix(store.Endpoint) string // of the name of its link on the host
+	PortPrefix(store.Endpoint) string // of the name of its link on the host; "" for none that stays there
 	Attachment(store.Endpoint) link.Set
 	EndpointFirewall(store.Endpoint) nat.Endpoint
 	// Guarded is what an endpoint may send from; ok is false if that is anything.
@@ -134,6 +139,9 @@ type Pools interface {
 	// Released reports whether Docker has given back every pool of a subnet that
 	// it was given before a time; false if that isn't known.
 	Released(space string, subnet netip.Prefix, before time.Time) bool
+	// ChoseGateway reports whether a gateway's address was the allocator's to
+	// choose: the user named none, and the engine asked for one all the same.
+	ChoseGateway(space string, subnet netip.Prefix, ip netip.Addr) bool
 	// Free takes back addresses that were requested before a time, for an
 	// endpoint that is gone though Docker didn't release them.
 	Free(ctx context.Context, space string, subnet netip.Prefix, before time.Time, ips ...netip.Addr) error
@@ -188,6 +196,9 @@ type Driver struct {
 	seen      map[string]time.Time // engine → when it last told what it knows
 	live      map[liveKey]store.LivePorts
 	waiting   map[liveKey][]Waiting // those of live that can't be published
+	absent    map[string]bool       // parents that aren't there
+	asked     map[string]bool       // engines that asked whether to allocate gateways
+	invented  map[string]bool       // IDs of networks whose gateway may be one that nobody named
 	health    Health
 }
 
@@ -233,6 +244,9 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		seen:      map[string]time.Time{},
 		live:      map[liveKey]store.LivePorts{},
 		waiting:   map[liveKey][]Waiting{},
+		absent:    map[string]bool{},
+		asked:     map[string]bool{},
+		invented:  map[string]bool{},
 	}
 	for _, n := range records.Networks {
 		v, err := d.view(n)
@@ -240,7 +254,9 @@ func New(opts Options, records store.Records) (*Driver, error) {
 			return nil, err
 		}
 		d.networks[n.ID] = network{Network: n, view: v, restored: true}
-		d.names[n.Link] = n.ID
+		if parent, _ := v.Parent(); parent == "" {
+			d.names[n.Link] = n.ID
+		}
 	}
 	for _, e := range records.Endpoints {
 		d.remember(e)
@@ -254,7 +270,9 @@ func New(opts Options, records store.Records) (*Driver, error) {
 // remember puts e into the maps. The caller holds d.mu, or is alone.
 func (d *Driver) remember(e store.Endpoint) {
 	d.put(e)
-	d.names[e.HostLink], d.names[e.Inside] = e.ID, e.ID
+	for _, name := range linksOf(e) {
+		d.names[name] = e.ID
+	}
 	for _, c := range claimsOf(e) {
 		d.claims[c] = e.ID
 		if last, known := d.macs[c]; known && last != e.MAC || !known && d.networks[e.Network].restored {
@@ -271,7 +289,7 @@ func (d *Driver) forget(e store.Endpoint) {
 	delete(d.heralds, e.ID)
 	delete(d.joined, e.ID)
 	delete(d.suspects, e.ID)
-	for _, name := range []string{e.HostLink, e.Inside} {
+	for _, name := range linksOf(e) {
 		if d.names[name] == e.ID {
 			delete(d.names, name)
 		}
@@ -281,6 +299,14 @@ func (d *Driver) forget(e store.Endpoint) {
 			delete(d.claims, c)
 		}
 	}
+}
+
+// linksOf returns the names of the links of e.
+func linksOf(e store.Endpoint) []string {
+	if e.HostLink == "" {
+		return []string{e.Inside}
+	}
+	return []string{e.HostLink, e.Inside}
 }
 
 func claimsOf(e store.Endpoint) (out []claim) {

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,9 +79,18 @@ func (d *Driver) newEndpoint(ctx context.Context, n network, spec EndpointSpec) 
 			return e, fmt.Errorf("address %s: belongs to endpoint %s", c.ip, owner)
 		}
 	}
-	e.HostLink = d.linkName(n.view.PortPrefix(e), e.ID)
+	if prefix := n.view.PortPrefix(e); prefix != "" {
+		e.HostLink = d.linkName(prefix, e.ID)
+	}
+	if err := d.parentFree(n, e); err != nil {
+		return e, err
+	}
 	e.Inside = d.linkName(prefixInside, e.ID)
 	d.remember(e)
+	if spec.Ports > 0 && !n.filtered() && !n.Internal {
+		d.log.WithField("network", n.title()).WithField("endpoint", e.ID).Warnf(
+			"-p publishes nothing on a %s network: the container's ports are on its own address", n.Mode)
+	}
 	return e, nil
 }
 
@@ -145,7 +155,9 @@ func (d *Driver) attached(ctx context.Context, n network, e store.Endpoint) bool
 	// The sandbox's name may be out of our sight, in another mount namespace.
 	// The pair of links dies with a sandbox, unless Docker has moved the inner
 	// one back.
-	if _, err := d.opts.Kernel.Link(ctx, n.Namespace, e.HostLink); errors.Is(err, unix.ENODEV) {
+	// Without a link that stays on the host, the inner one is there until it is
+	// moved.
+	if _, err := d.opts.Kernel.Link(ctx, n.Namespace, cmp.Or(e.HostLink, e.Inside)); errors.Is(err, unix.ENODEV) {
 		return false
 	}
 	d.mu.Lock()
@@ -203,7 +215,9 @@ func (d *Driver) EndpointInfo(_ context.Context, networkID, endpointID string) (
 	}
 	info := n.view.Effective()
 	if e, ok := d.endpoint(endpointID); ok {
-		info["fairway.host_link"] = e.HostLink
+		if e.HostLink != "" {
+			info["fairway.host_link"] = e.HostLink
+		}
 	}
 	return info, nil
 }
@@ -256,6 +270,9 @@ func (d *Driver) unpublish(ctx context.Context, n network, e store.Endpoint) err
 // the reply: with its addresses all those from and to them, which the next
 // Join or Publish with one of them waits for; without, see portsOnly.
 func (d *Driver) forgetConnections(stale nat.Endpoint) {
+	if stale.ID == "" {
+		return // the host has no part in them
+	}
 	var about []claim
 	for _, ip := range []netip.Addr{stale.IPv4, stale.IPv6} {
 		if ip.IsValid() {

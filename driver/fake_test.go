@@ -224,6 +224,8 @@ func (p pools) Released(_ string, subnet netip.Prefix, _ time.Time) bool {
 	return p.w.released[subnet]
 }
 
+func (pools) ChoseGateway(string, netip.Prefix, netip.Addr) bool { return false }
+
 func (pools) Free(context.Context, string, netip.Prefix, time.Time, ...netip.Addr) error {
 	return nil
 }

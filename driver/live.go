@@ -83,9 +83,13 @@ func (d *Driver) publishMore(ctx context.Context, n network, e store.Endpoint, m
 	if err != nil {
 		return nil, nil, err
 	}
+	why := "it is internal, or has publish_by=docker"
+	if !n.filtered() {
+		why = "in mode " + n.Mode + " the container's ports are on its own address"
+	}
 	for i, w := range fresh {
 		if len(w) == 0 {
-			return nil, nil, fmt.Errorf("publish port %d: network %q publishes none: it is internal, or has publish_by=docker", more[i].Port, n.title())
+			return nil, nil, fmt.Errorf("publish port %d: network %q publishes none: %s", more[i].Port, n.title(), why)
 		}
 		for _, b := range w {
 			if slices.ContainsFunc(e.Published, func(p store.PortBinding) bool { return !b.HostIP.IsValid() && b == p }) {

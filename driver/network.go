@@ -24,6 +24,9 @@ func (d *Driver) CheckGateway(_ context.Context, spec NetworkSpec) (skip4, skip6
 	if err != nil {
 		return false, false, err
 	}
+	d.mu.Lock()
+	d.asked[spec.Engine] = true
+	d.mu.Unlock()
 	skip4, skip6 = v.SkipGateway()
 	return skip4, skip6, nil
 }
@@ -37,8 +40,9 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 		return err
 	}
 	defer h.release()
+	d.dropInvented(&spec)
 	if n, ok := d.network(spec.ID); ok {
-		if !isFor(n.Network, spec) {
+		if !isFor(n.Network, n.asRecorded(spec)) {
 			return fmt.Errorf("network %s: is there already, with other settings", spec.ID)
 		}
 		return d.makeNetwork(ctx, n)
@@ -52,7 +56,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	if err != nil {
 		return err
 	}
-	if n.Adopted {
+	if n.onTheirs() {
 		alone, err := d.lock.alone(ctx, onLink(n))
 		if err != nil {
 			return err
@@ -183,7 +187,13 @@ func (d *Driver) admit(n network) error {
 			return fmt.Errorf("bridge %s: belongs to network %s", n.Link, o.title())
 		}
 		if o.Link == n.Link {
-			continue // two networks on a bridge of the host's: they may share a subnet
+			if err := n.contends(o); err != nil {
+				return err
+			}
+			continue // two networks on a link of the host's: they may share a subnet
+		}
+		if n.onParent() || o.onParent() {
+			continue // the host has no route to it
 		}
 		if a, b, ok := overlap(n.Network, o.Network); ok {
 			return fmt.Errorf("subnet %s: overlaps %s of network %s", a, b, o.title())
@@ -209,6 +219,7 @@ func (d *Driver) dismiss(n network) {
 	defer d.mu.Unlock()
 	delete(d.networks, n.ID)
 	delete(d.suspects, n.ID)
+	delete(d.invented, n.ID)
 	if d.names[n.Link] == n.ID {
 		delete(d.names, n.Link)
 	}
@@ -225,11 +236,14 @@ func (d *Driver) network(id string) (network, bool) {
 }
 
 func (d *Driver) makeNetwork(ctx context.Context, n network) error {
-	if err := d.forwarding(ctx, n.Network); err != nil {
+	if err := d.forwarding(ctx, n); err != nil {
 		return err
 	}
 	if err := d.opts.Kernel.Apply(ctx, n.view.Links()); err != nil {
 		return err
+	}
+	if !n.filtered() {
+		return nil
 	}
 	return d.opts.Firewall.Apply(ctx, nat.State{Networks: []nat.Network{n.view.Firewall()}})
 }
@@ -237,8 +251,8 @@ func (d *Driver) makeNetwork(ctx context.Context, n network) error {
 // forwarding turns on what the network needs to reach other links. The guard
 // comes first: if a crash came between the two, nobody would know any more that
 // it is needed.
-func (d *Driver) forwarding(ctx context.Context, n store.Network) error {
-	if !d.opts.IPForward || n.Internal {
+func (d *Driver) forwarding(ctx context.Context, n network) error {
+	if !d.opts.IPForward || n.Internal || !n.filtered() {
 		return nil
 	}
 	for _, family := range []struct{ wanted, v6 bool }{{n.IPv4, false}, {n.IPv6, true}} {
@@ -262,11 +276,16 @@ func (d *Driver) forwarding(ctx context.Context, n store.Network) error {
 // unmakeNetwork takes n and its endpoints out of the firewall and the kernel,
 // but for what other networks share with it.
 func (d *Driver) unmakeNetwork(ctx context.Context, n network, endpoints []store.Endpoint) error {
-	gone := nat.State{Networks: []nat.Network{n.view.Firewall()}}
+	var gone nat.State
+	if n.filtered() {
+		gone.Networks = []nat.Network{n.view.Firewall()}
+	}
 	var links link.Set
 	var ports []nat.Guarded
 	for _, e := range endpoints {
-		gone.Endpoints = append(gone.Endpoints, n.view.EndpointFirewall(e))
+		if n.filtered() {
+			gone.Endpoints = append(gone.Endpoints, n.view.EndpointFirewall(e))
+		}
 		links = append(links, n.view.Attachment(e)...)
 		if g, ok := n.view.Guarded(e); ok {
 			ports = append(ports, g)
@@ -278,6 +297,9 @@ func (d *Driver) unmakeNetwork(ctx context.Context, n network, endpoints []store
 		if !shared[o.Key()] {
 			links = append(links, o)
 		}
+	}
+	if !n.filtered() {
+		return d.opts.Kernel.Remove(ctx, links)
 	}
 	return errors.Join(d.opts.Firewall.Remove(ctx, gone), d.opts.Guard.Remove(ctx, ports...), d.opts.Kernel.Remove(ctx, links))
 }
@@ -316,7 +338,7 @@ func (d *Driver) DeleteNetwork(ctx context.Context, id string) error {
 // removeNetwork takes n and what endpoints it still has out of the store, the
 // firewall and the kernel. The caller holds its lock.
 func (d *Driver) removeNetwork(ctx context.Context, n network) error {
-	if n.Adopted {
+	if n.onTheirs() {
 		alone, err := d.lock.alone(ctx, onLink(n))
 		if err != nil {
 			return err
@@ -350,11 +372,11 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 // count whatever fails.
 func (d *Driver) remove(n network, changes []store.Change, work func() error) error {
 	var done <-chan error
-	if !n.Adopted {
+	if !n.onTheirs() {
 		done = d.commit(changes...)
 	}
 	err := work()
-	if n.Adopted {
+	if n.onTheirs() {
 		done = d.commit(changes...)
 	}
 	if commitErr := <-done; commitErr != nil {
@@ -383,13 +405,13 @@ func (d *Driver) endpointsOf(network string) (out []store.Endpoint) {
 func (d *Driver) carryOut(ctx context.Context, n network, changes, withdraw []store.Change, do, undo func(context.Context) error) error {
 	done := d.commit(changes...)
 	var err, commitErr error
-	if n.Adopted {
+	if n.onTheirs() {
 		commitErr = <-done
 	}
 	if commitErr == nil {
 		err = do(ctx)
 	}
-	if !n.Adopted {
+	if !n.onTheirs() {
 		commitErr = <-done
 	}
 	if err == nil && commitErr == nil {

@@ -18,7 +18,7 @@ import (
 // by Run: one network's trouble keeps no other from working.
 func (d *Driver) Restore(ctx context.Context) error {
 	for _, n := range d.sortedNetworks() {
-		if err := d.forwarding(ctx, n.Network); err != nil {
+		if err := d.forwarding(ctx, n); err != nil {
 			d.log.WithField("network", n.title()).Error(err)
 		}
 	}
@@ -45,6 +45,7 @@ func (d *Driver) Reconcile(ctx context.Context) (repaired int, err error) {
 	}
 	defer h.release()
 	d.work.settle(ctx, guards()) // else what is about to be done looks like a loss
+	d.lookAtParents(ctx)
 	links, firewall, ports := d.wanted()
 	repairs, linkErr := d.opts.Kernel.Reconcile(ctx, links)
 	d.repaired(repairs, nil)
@@ -97,14 +98,18 @@ func (d *Driver) wanted() (links link.Set, firewall nat.State, ports []nat.Guard
 	networks := d.sortedNetworks()
 	for _, n := range networks {
 		add(n.view.Links())
-		firewall.Networks = append(firewall.Networks, n.view.Firewall())
+		if n.filtered() {
+			firewall.Networks = append(firewall.Networks, n.view.Firewall())
+		}
 	}
 	for _, n := range networks {
 		endpoints := d.endpointsOf(n.ID)
 		slices.SortFunc(endpoints, func(a, b store.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
 		for _, e := range endpoints {
 			add(n.view.Attachment(e))
-			firewall.Endpoints = append(firewall.Endpoints, n.view.EndpointFirewall(e))
+			if n.filtered() {
+				firewall.Endpoints = append(firewall.Endpoints, n.view.EndpointFirewall(e))
+			}
 			if g, ok := n.view.Guarded(e); ok {
 				ports = append(ports, g)
 			}

@@ -10,6 +10,9 @@ import (
 func (d *Driver) Wants(link string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if link == "" {
+		return false
+	}
 	id := d.names[link]
 	if n, ok := d.networks[id]; ok {
 		return n.Link == link

@@ -36,6 +36,7 @@ func (a *Allocator) RequestAddress(ctx context.Context, spec AddressSpec) (netip
 	kind := store.KindEndpoint
 	if spec.Gateway {
 		kind = store.KindGateway
+		s.chose(ip, !spec.Address.IsValid())
 	}
 	put, finish := a.write(s, store.Address{
 		Space: s.space, Subnet: s.prefix, IP: ip, Engine: spec.Engine, Pool: h.ID,

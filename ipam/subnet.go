@@ -24,6 +24,7 @@ type subnet struct {
 	delay   queue                        // released addresses, the oldest first
 	names   map[containerName]netip.Addr // the address that a name had last
 	fresh   map[netip.Addr]struct{}      // addresses in use that aren't confirmed; without a network just gateways
+	chosen  map[netip.Addr]bool          // gateways that nobody named
 	missing map[netip.Addr]time.Time     // since when an engine hasn't known the address
 }
 

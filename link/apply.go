@@ -14,8 +14,8 @@ import (
 // Apply makes the kernel hold every object of want, in order. It may be
 // repeated: what is there already and is ours is made as wanted. If it fails,
 // what this call made is gone again. A link of somebody else's in the place of
-// one that is wanted, a pair's bridge among them, is unix.EEXIST, a missing master or an adopted bridge that
-// is missing unix.ENODEV, a bridge without a free port unix.EXFULL.
+// one that is wanted, a pair's bridge among them, is unix.EEXIST, a missing master or parent, or an adopted
+// bridge that is missing, unix.ENODEV, a bridge without a free port unix.EXFULL.
 func (c *Conn) Apply(ctx context.Context, want Set) error {
 	a := &attempt{Conn: c}
 	err := a.all(ctx, want)
@@ -73,6 +73,10 @@ func (a *attempt) ensure(ctx context.Context, s *space, o Object) error {
 		return a.bridge(ctx, s, o)
 	case Veth:
 		return a.veth(ctx, s, o)
+	case Macvlan:
+		return a.macvlan(ctx, s, o)
+	case Isle:
+		return a.isle(ctx, s, o)
 	case Address:
 		return a.address(s, o)
 	case Neighbour:

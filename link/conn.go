@@ -84,3 +84,17 @@ func (c *Conn) in(path string) (s *space, done func(), err error) {
 	}
 	return s, func() { s.close() }, nil
 }
+
+// peek opens no more of a namespace than it takes to read its links.
+func (c *Conn) peek(path string) (s *space, done func(), err error) {
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	defer ns.Close()
+	s = &space{ns: netns.None(), ioctl: -1}
+	if err = c.thread.in(ns, func() error { s.list, err = newSocket(); return err }); err != nil {
+		return nil, nil, fmt.Errorf("network namespace %s: %w", path, err)
+	}
+	return s, func() { s.close() }, nil
+}

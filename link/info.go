@@ -19,6 +19,7 @@ type Info struct {
 	MAC       net.HardwareAddr
 	Alias     string
 	Up        bool
+	Master    int // index of the bridge or bond that it is a port of; 0 for none
 	Addresses []netip.Prefix
 }
 
@@ -49,7 +50,7 @@ func (c *Conn) info(namespace, name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info := Info{Name: l.name, Kind: cmp.Or(l.kind, "device"), Index: l.index, MTU: l.mtu, MAC: l.mac, Alias: l.alias, Up: l.up}
+	info := Info{Name: l.name, Kind: cmp.Or(l.kind, "device"), Index: l.index, MTU: l.mtu, MAC: l.mac, Alias: l.alias, Up: l.up, Master: l.master}
 	for a := range all {
 		if a.link == l.index {
 			info.Addresses = append(info.Addresses, a.prefix)

@@ -42,7 +42,7 @@ func (a *attempt) vethInside(s *space, v Veth, master int) error {
 	if err := a.pair(s, v, master, name, int(ns)); err != nil {
 		return err
 	}
-	if err := a.configure(inside, name, v); err != nil {
+	if err := a.configure(inside, name, v.Alias, v.Inside); err != nil {
 		return fmt.Errorf("sandbox %s: %s: %w", v.Sandbox, name, err)
 	}
 	return nil
@@ -61,14 +61,14 @@ func freeName(prefix string, links []linkState) string {
 	}
 }
 
-// configure makes an interface in a sandbox what Docker makes it.
-func (a *attempt) configure(inside *space, name string, v Veth) error {
+// configure makes an interface in a sandbox what Docker makes it, with a mark.
+func (a *attempt) configure(inside *space, name, mark string, want Inside) error {
 	index, err := inside.index(name)
 	if err != nil {
 		return err
 	}
 	disable := "1"
-	for _, p := range v.Inside.Addresses {
+	for _, p := range want.Addresses {
 		if p.Addr().Is6() {
 			disable = "0"
 		}
@@ -76,21 +76,21 @@ func (a *attempt) configure(inside *space, name string, v Veth) error {
 	if err := a.setInet6(inside, name, "disable_ipv6", disable); err != nil {
 		return err
 	}
-	reqs := []*nl.NetlinkRequest{setLink(index, "", linkChange{alias: alias(v.Alias), up: true})}
-	for _, p := range v.Inside.Addresses {
+	reqs := []*nl.NetlinkRequest{setLink(index, "", linkChange{alias: alias(mark), up: true})}
+	for _, p := range want.Addresses {
 		reqs = append(reqs, addressRequest(unix.RTM_NEWADDR, exclusive, index, p))
 	}
-	for _, r := range v.Inside.Routes {
-		reqs = append(reqs, newRoute(index, r, v.Inside.Addresses))
+	for _, r := range want.Routes {
+		reqs = append(reqs, newRoute(index, r, want.Addresses))
 	}
-	for _, g := range v.Inside.Gateways {
+	for _, g := range want.Gateways {
 		all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 		if g.Is6() {
 			all = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 		}
-		reqs = append(reqs, newRoute(index, Route{all, g}, v.Inside.Addresses))
+		reqs = append(reqs, newRoute(index, Route{all, g}, want.Addresses))
 	}
-	a.opts.Step("link.apply veth inside")
+	a.opts.Step("link.apply inside")
 	var errs []error
 	for _, r := range inside.fast.do(reqs...) {
 		if !errors.Is(r.err, unix.EEXIST) { // a default route by another network stays

@@ -21,7 +21,7 @@ type Set []Object
 // A Key identifies an object over all networks.
 type Key struct {
 	Namespace string // a path, or "" for the daemon's own
-	Kind      string // "bridge", "veth", "address", "neighbour", "sysctl"
+	Kind      string // "bridge", "veth", "macvlan", "isle", "address", "neighbour", "sysctl"
 	Name      string // unique in the namespace and kind
 }
 
@@ -66,8 +66,52 @@ type Veth struct {
 	Inside  Inside
 }
 
-// Inside is how the end of a Veth in the sandbox is configured when fairway
-// itself has to make it there.
+// A Macvlan is a link with a MAC address of its own on Parent. Name waits in the
+// namespace of Parent until Docker moves it into the sandbox. It can't be seen
+// from outside there, and it dies with Parent. See ip-link(8).
+type Macvlan struct {
+	Namespace string
+	Name      string
+	Parent    string // unix.ENODEV if there is none
+	Mode      MacvlanMode
+	MAC       net.HardwareAddr
+	MTU       int // bytes; 0: that of Parent
+	Alias     string
+	IPv6      bool // false: the interface in the sandbox speaks none
+
+	// Sandbox is the path of the network namespace that it was handed to; ""
+	// before Join and after Leave. If it isn't in there while its sandbox lives
+	// on, Reconcile makes it again, configured as Inside says.
+	Sandbox string
+	Inside  Inside
+	// Left: it was in a sandbox and isn't any more. Docker moves it back, or it
+	// died with its sandbox: Reconcile makes none.
+	Left bool
+}
+
+// MacvlanMode is who hears whom of the links on one parent.
+type MacvlanMode string
+
+// The modes, see ip-link(8).
+const (
+	MacvlanBridge   MacvlanMode = "bridge"   // they reach each other
+	MacvlanPrivate  MacvlanMode = "private"  // they never do
+	MacvlanVEPA     MacvlanMode = "vepa"     // by a switch that sends frames back where they came from (IEEE 802.1Qbg)
+	MacvlanPassthru MacvlanMode = "passthru" // there is just one, and it has the parent's MAC address
+)
+
+// An Isle is an Ethernet link that leads nowhere: what leaves by it is dropped.
+// It is the parent of links that are to reach each other only. It is a dummy, or
+// an ifb where the kernel has no dummy.
+type Isle struct {
+	Namespace string
+	Name      string
+	Alias     string
+	MTU       int // bytes
+}
+
+// Inside is how the end of a Veth, or a Macvlan, in the sandbox is configured
+// when fairway itself has to make it there.
 type Inside struct {
 	Prefix    string // of the interface's name, e.g. "eth"; the lowest free index is added
 	Addresses []netip.Prefix
@@ -113,6 +157,12 @@ func (b Bridge) Key() Key { return Key{b.Namespace, "bridge", b.Name} }
 func (v Veth) Key() Key { return Key{v.Namespace, "veth", v.Name} }
 
 // Key implements Object.
+func (m Macvlan) Key() Key { return Key{m.Namespace, "macvlan", m.Name} }
+
+// Key implements Object.
+func (i Isle) Key() Key { return Key{i.Namespace, "isle", i.Name} }
+
+// Key implements Object.
 func (a Address) Key() Key { return Key{a.Namespace, "address", a.Link + " " + a.Prefix.String()} }
 
 // Key implements Object.
@@ -139,6 +189,8 @@ func on(o Object) string {
 
 func (b Bridge) String() string    { return "bridge " + b.Name }
 func (v Veth) String() string      { return "veth " + v.Name + " to " + v.Master }
+func (m Macvlan) String() string   { return "macvlan " + m.Name + " on " + m.Parent }
+func (i Isle) String() string      { return "link " + i.Name }
 func (a Address) String() string   { return "address " + a.Prefix.String() + " on " + a.Link }
 func (n Neighbour) String() string { return "neighbour " + n.IP.String() + " on " + n.Link }
 func (s Sysctl) String() string    { return "sysctl " + s.Path + "=" + s.Value }

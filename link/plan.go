@@ -25,6 +25,7 @@ type state struct {
 	sysctls    map[string]string       // of those that are wanted
 	leaving    map[string]bool         // links that are being removed already
 	alive      map[string]bool         // sandboxes that live
+	inside     map[string]linkState    // macvlans in their sandboxes, by the name that is wanted
 }
 
 // A step takes the kernel nearer to what is wanted: it removes an object or
@@ -48,7 +49,7 @@ func (o orphan) String() string { return "link " + o.name }
 func plan(namespace string, want Set, have state, m marks) []step {
 	p := planner{
 		namespace: namespace, want: want, state: have, marks: m,
-		byName: map[string]linkState{}, static: map[behind]bool{}, taken: map[string]bool{},
+		byName: map[string]linkState{}, static: map[behind]bool{}, taken: map[string]bool{}, coming: map[string]bool{},
 	}
 	for _, l := range have.links {
 		p.byName[l.name] = l
@@ -78,6 +79,7 @@ type planner struct {
 	byName    map[string]linkState
 	static    map[behind]bool // in the forwarding database, by a port that wants it
 	taken     map[string]bool // bridges in whose place somebody else has a link
+	coming    map[string]bool // links that are made before those on them
 	steps     []step
 }
 
@@ -108,6 +110,10 @@ func (p *planner) orphanLinks() {
 	for _, o := range p.want {
 		switch o := o.(type) {
 		case Bridge:
+			wanted[o.Name] = true
+		case Isle:
+			wanted[o.Name] = true
+		case Macvlan:
 			wanted[o.Name] = true
 		case Veth:
 			wanted[o.Name], wanted[o.Peer] = true, true
@@ -190,6 +196,10 @@ func (p *planner) missing(o Object) {
 		}
 	case Veth:
 		p.veth(o)
+	case Macvlan:
+		p.macvlan(o)
+	case Isle:
+		p.isle(o)
 	case Address:
 		if l, ok := p.byName[o.Link]; !ok {
 			p.make(o, gone+" with its link")

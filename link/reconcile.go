@@ -87,7 +87,7 @@ func (c *Conn) read(namespace string, want Set) (have state, err error) {
 	if have.fdb, err = s.fdbAll(); err != nil {
 		return have, err
 	}
-	have.sysctls, have.alive = map[string]string{}, map[string]bool{}
+	have.sysctls, have.alive, have.inside = map[string]string{}, map[string]bool{}, map[string]linkState{}
 	there := map[string]bool{}
 	for _, l := range have.links {
 		there[l.name] = true
@@ -100,6 +100,18 @@ func (c *Conn) read(namespace string, want Set) (have state, err error) {
 				have.sysctls[o.Path] = v
 			} else if !errors.Is(err, unix.ENOENT) {
 				return have, err
+			}
+		case Macvlan:
+			if o.Sandbox == "" || there[o.Name] {
+				continue
+			}
+			l, alive, err := c.inSandbox(o)
+			if err != nil {
+				return have, err
+			}
+			have.alive[o.Sandbox] = alive
+			if l != nil {
+				have.inside[o.Name] = *l
 			}
 		case Veth:
 			if o.Sandbox == "" || there[o.Name] {

@@ -29,6 +29,11 @@ func (c *Conn) Remove(ctx context.Context, objs Set) error {
 				}
 			case Veth:
 				c.enqueue(o.Namespace, o.Name, o.Alias)
+			case Isle:
+				c.enqueue(o.Namespace, o.Name, o.Alias)
+			case Macvlan:
+				c.enqueue(o.Namespace, o.Name, o.Alias)
+				c.enqueueInside(o)
 			case orphan:
 				c.enqueue(o.namespace, o.name, o.alias)
 			}

@@ -14,18 +14,19 @@ import (
 // A linkState is what the kernel says of a link.
 type linkState struct {
 	index, mtu, master int
-	// peer is the index of the other end of a pair. It counts in this
-	// namespace, unless the end is elsewhere.
+	// peer is the index of the other end of a pair, or of a macvlan's parent. It
+	// counts in this namespace, unless the end is elsewhere.
 	peer      int
 	elsewhere bool
 	name      string
-	kind      string // "bridge", "veth"; "" for hardware
+	kind      string // "bridge", "veth", "macvlan"; "" for hardware
 	alias     string
 	mac       net.HardwareAddr
 	group     uint32
 	up        bool
 	port      *portState   // of a bridge
 	bridge    *bridgeState // of a bridge itself
+	macvlan   int          // mode of a macvlan: see macvlanModes
 	inet6     *inet6State  // nil: no IPv6 here
 }
 
@@ -145,6 +146,13 @@ func (l *linkState) parseInfo(b []byte) {
 				l.bridge.stp = number(v) != 0
 			case unix.IFLA_BR_VLAN_FILTERING:
 				l.bridge.vlan = number(v) != 0
+			}
+		})
+	}
+	if l.kind == "macvlan" {
+		_ = each(data, func(t uint16, v []byte) {
+			if t == nl.IFLA_MACVLAN_MODE {
+				l.macvlan = number(v)
 			}
 		})
 	}

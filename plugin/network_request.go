@@ -122,10 +122,11 @@ func decodeCreateEndpoint(body []byte) (e driver.EndpointSpec, given network.End
 	if _, err = newReference(req.NetworkID, req.EndpointID); err != nil {
 		return e, given, err
 	}
-	if _, err = req.Options.ports(); err != nil { // checked early; ProgramExternalConnectivity brings them again
+	ports, err := req.Options.ports()
+	if err != nil { // checked early; ProgramExternalConnectivity brings them again
 		return e, given, err
 	}
-	e = driver.EndpointSpec{ID: req.EndpointID, Network: req.NetworkID, Options: req.Options.texts()}
+	e = driver.EndpointSpec{ID: req.EndpointID, Network: req.NetworkID, Options: req.Options.texts(), Ports: len(ports)}
 	if e.IPv4, err = parsePrefix("Interface.Address", req.Interface.Address, ipv4); err != nil {
 		return driver.EndpointSpec{}, given, err
 	}

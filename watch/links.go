@@ -12,12 +12,13 @@ import (
 // links reads notifications of links and addresses, and remembers what of ours
 // is not as it must be by the last one about it: links come up step by step.
 type links struct {
-	wanted func(link string) bool
+	wanted, parent func(link string) bool
 
 	mu    sync.Mutex
 	names map[int32]string // of the host's links, by index
-	harm  map[thing]bool   // what is missing or down
-	all   bool             // there may be more than harm: something was missed
+	up    map[int32]bool
+	harm  map[thing]bool // what is missing or down
+	all   bool           // there may be more than harm: something was missed
 }
 
 // A thing is a link, or with ip an address on it.
@@ -26,8 +27,8 @@ type thing struct {
 	ip   netip.Prefix
 }
 
-func newLinks(wanted func(string) bool) *links {
-	return &links{wanted: wanted, names: map[int32]string{}, harm: map[thing]bool{}}
+func newLinks(wanted, parent func(string) bool) *links {
+	return &links{wanted: wanted, parent: parent, names: map[int32]string{}, up: map[int32]bool{}, harm: map[thing]bool{}}
 }
 
 // missed is to be called when notifications were lost.
@@ -43,7 +44,7 @@ func (l *links) take() bool {
 	defer l.mu.Unlock()
 	any := l.all
 	for t := range l.harm {
-		any = any || l.wanted(t.link)
+		any = any || l.wanted(t.link) || l.parent(t.link)
 	}
 	l.all = false
 	clear(l.harm)
@@ -77,10 +78,24 @@ func (l *links) link(gone bool, data []byte) bool {
 	name := text(attributes, unix.IFLA_IFNAME)
 	before, known := l.names[index]
 	renamed := known && before != name && l.note(thing{link: before}, true)
+	wasUp := l.up[index]
 	if gone {
 		delete(l.names, index)
+		delete(l.up, index)
 	} else {
-		l.names[index] = name
+		l.names[index], l.up[index] = name, up
+	}
+	if l.parent(name) || known && before != name && l.parent(before) {
+		if gone || !known || before != name || wasUp != up {
+			l.harm[thing{link: name}] = true
+			if known {
+				l.harm[thing{link: before}] = true
+			}
+			return true
+		}
+		if !l.wanted(name) {
+			return false
+		}
 	}
 	bridge := text(attribute(attributes, unix.IFLA_LINKINFO), unix.IFLA_INFO_KIND) == "bridge"
 	port := attribute(attributes, unix.IFLA_MASTER) != nil

@@ -77,7 +77,7 @@ func TestLinks(t *testing.T) {
 	}
 	for what, test := range tests {
 		t.Run(what, func(t *testing.T) {
-			l := newLinks(func(link string) bool { return link == "fwb1" || link == "fwv1" })
+			l := newLinks(func(link string) bool { return link == "fwb1" || link == "fwv1" }, nobody)
 			var counts bool
 			for _, m := range test.messages {
 				counts = l.read(m)
@@ -98,7 +98,7 @@ func TestLinks(t *testing.T) {
 // What no record wants any more when the look would be, needs none.
 func TestLinksNotWantedAnyMore(t *testing.T) {
 	wanted := true
-	l := newLinks(func(string) bool { return wanted })
+	l := newLinks(func(string) bool { return wanted }, nobody)
 	if !l.read(linkMessage(t, unix.RTM_DELLINK, 1, "fwb1", false, "bridge", 0)) {
 		t.Fatal("a link that is gone doesn't count")
 	}
@@ -111,3 +111,5 @@ func TestLinksNotWantedAnyMore(t *testing.T) {
 		t.Error("no look is due though something was missed")
 	}
 }
+
+func nobody(string) bool { return false }

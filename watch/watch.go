@@ -13,12 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options make a Watcher. All but Log are required.
+// Options make a Watcher. All but Log and Parent are required.
 type Options struct {
 	Instance string // of the store: marks what is ours
 	// Wanted reports whether a record wants a link of the host. It is called
 	// often and must not wait.
 	Wanted func(link string) bool
+	// Parent reports whether a record wants somebody else's link as a parent: it is
+	// looked at when it comes, goes, or goes up or down. It must not wait either.
+	Parent func(link string) bool
 	// Firewall compares rules, Links links and addresses, with what is wanted,
 	// and reports whether something had to be repaired. Each is called by one
 	// goroutine.
@@ -36,6 +39,9 @@ type Watcher struct {
 // nothing is missed, though looks are called for by Run only. On a kernel
 // without netfilter's sockets only links are listened to.
 func New(opts Options) (*Watcher, error) {
+	if opts.Parent == nil {
+		opts.Parent = func(string) bool { return false }
+	}
 	if opts.Log == nil {
 		l := logrus.New()
 		l.SetLevel(logrus.PanicLevel)
@@ -45,7 +51,7 @@ func New(opts Options) (*Watcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch: %w", err)
 	}
-	seen := newLinks(opts.Wanted)
+	seen := newLinks(opts.Wanted, opts.Parent)
 	w := &Watcher{
 		firewall: newLane(func(ctx context.Context) bool {
 			opts.Log.Debug("watch: rules were changed")

@@ -20,7 +20,7 @@ func newEndpointsCommand() *cobra.Command {
 		Long: `List the endpoints: each is one container's attachment to one network.
 
 CONTAINER is its name; "-" until the daemon has asked Docker. LINK is the
-endpoint's end on the host, e.g. for tcpdump. DENIED counts what it sent from
+endpoint's end on the host, e.g. for tcpdump, or the parent in mode macvlan. DENIED counts what it sent from
 addresses that aren't its own, or as a router or DHCP server, and was dropped;
 "-" with antispoof=false.`,
 		Example: `  sudo fairway endpoints
@@ -41,7 +41,7 @@ addresses that aren't its own, or as a router or DHCP server, and was dropped;
 func (v *view) endpoints(reply admin.Endpoints) listing {
 	l := listing{
 		reply:  reply,
-		header: []string{"ENDPOINT", "NETWORK", "CONTAINER", "ADDRESS", "MAC", "LINK", "DENIED"},
+		header: []string{"ENDPOINT", "NETWORK", "MODE", "CONTAINER", "ADDRESS", "MAC", "LINK", "DENIED"},
 	}
 	for _, e := range reply.Endpoints {
 		network := e.NetworkName
@@ -61,7 +61,7 @@ func (v *view) endpoints(reply admin.Endpoints) listing {
 		l.items = append(l.items, e)
 		l.names = append(l.names, v.id(e.ID))
 		l.rows = append(l.rows, []string{
-			v.id(e.ID), network, e.Container, strings.Join(addresses, ","), e.MAC, e.Link, denied,
+			v.id(e.ID), network, e.Mode, e.Container, strings.Join(addresses, ","), e.MAC, e.Link, denied,
 		})
 	}
 	return l

@@ -5,6 +5,7 @@ import (
 
 	"fairway/bridge"
 	"fairway/driver"
+	"fairway/macvlan"
 	"fairway/store"
 )
 
@@ -14,6 +15,10 @@ func modes(instance string, host bridge.Host) map[string]driver.Mode {
 		"bridge": {
 			Settle: func(ctx context.Context, n *store.Network) error { return bridge.Settle(ctx, host, n) },
 			View:   func(n store.Network) (driver.View, error) { return bridge.New(instance, n) },
+		},
+		"macvlan": {
+			Settle: func(ctx context.Context, n *store.Network) error { return macvlan.Settle(ctx, host, n) },
+			View:   func(n store.Network) (driver.View, error) { return macvlan.New(instance, n) },
 		},
 	}
 }

@@ -19,7 +19,8 @@ func newNetworksCommand() *cobra.Command {
 		Long: `List the networks that fairway runs on this host.
 
 NAME is Docker's; "-" until the daemon has asked Docker. LINK is the network's
-link on the host, SUBNETS its pools, ENDPOINTS how many containers are attached.`,
+link on the host (its bridge, or the parent), SUBNETS its pools, ENDPOINTS how many containers are attached.
+REMARK, if there is any, says what a network waits for.`,
 		Example: `  sudo fairway networks
   sudo fairway networks --json | jq '.networks[].subnets'
   sudo fairway networks --format '{{.Name}} {{.Link}} {{.MTU}}'`,
@@ -40,6 +41,7 @@ func (v *view) networks(reply admin.Networks) listing {
 		reply:  reply,
 		header: []string{"NETWORK", "NAME", "MODE", "LINK", "SUBNETS", "ENDPOINTS"},
 	}
+	remarks := false
 	for _, n := range reply.Networks {
 		subnets := make([]string, len(n.Subnets))
 		for i, s := range n.Subnets {
@@ -50,6 +52,16 @@ func (v *view) networks(reply admin.Networks) listing {
 		l.rows = append(l.rows, []string{
 			v.id(n.ID), n.Name, n.Mode, n.Link, strings.Join(subnets, ","), strconv.Itoa(n.Endpoints),
 		})
+		if n.Remark != "" {
+			remarks = true
+		}
+	}
+	if remarks {
+		l.header = append(l.header, "REMARK")
+		l.words = append(l.words, len(l.header)-1)
+		for i, n := range reply.Networks {
+			l.rows[i] = append(l.rows[i], n.Remark)
+		}
 	}
 	return l
 }

@@ -1,0 +1,162 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"fairway/store"
+)
+
+// filtered reports whether the firewall has a part in n.
+func (n network) filtered() bool { return n.view.Firewall().ID != "" }
+
+// onParent reports whether n's endpoints are made on a link of the host.
+func (n network) onParent() bool {
+	parent, _ := n.view.Parent()
+	return parent != ""
+}
+
+// onTheirs reports whether n has things without a mark on a link of somebody
+// else's: addresses and neighbours on a bridge. A link on a parent has a mark.
+func (n network) onTheirs() bool { return n.Adopted && !n.onParent() }
+
+// contends says why n can't be on the same link of the host as o; nil if it can.
+func (n network) contends(o network) error {
+	parent, alone := n.view.Parent()
+	other, theirs := o.view.Parent()
+	if parent == "" || other == "" || !alone && !theirs {
+		return nil
+	}
+	if theirs {
+		return fmt.Errorf("option parent=%q: network %s has it for itself (passthru)", parent, o.title())
+	}
+	return fmt.Errorf("option parent=%q: passthru wants it for itself, and network %s is on it", parent, o.title())
+}
+
+// parentFree says who has the parent that n has room for one endpoint on; nil
+// for nobody but e. The caller holds d.mu.
+func (d *Driver) parentFree(n network, e store.Endpoint) error {
+	parent, alone := n.view.Parent()
+	if !alone {
+		return nil
+	}
+	for _, o := range d.endpoints {
+		if o.Network == n.ID && o.ID != e.ID && o.Sandbox != "" && d.opts.Kernel.SandboxAlive(o.Sandbox) {
+			who := "endpoint " + o.ID[:min(12, len(o.ID))]
+			if o.Container != "" {
+				who = "container " + o.Container
+			}
+			return fmt.Errorf("parent %s: %s has it for itself (passthru): network %s has room for one", parent, who, n.title())
+		}
+	}
+	return nil
+}
+
+// IsParent reports whether a record wants a link of the host as a parent.
+func (d *Driver) IsParent(link string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.networks {
+		if n.Link == link && n.onParent() {
+			return true
+		}
+	}
+	return false
+}
+
+// lookAtParents notes which parents are missing, and logs what has changed.
+func (d *Driver) lookAtParents(ctx context.Context) {
+	waiting := map[string][]string{} // networks by their parent
+	for _, n := range d.sortedNetworks() {
+		if n.onParent() && n.Namespace == "" {
+			waiting[n.Link] = append(waiting[n.Link], n.title())
+		}
+	}
+	missing := map[string]bool{}
+	for parent := range waiting {
+		_, err := d.opts.Kernel.Link(ctx, "", parent)
+		missing[parent] = errors.Is(err, unix.ENODEV)
+	}
+	d.mu.Lock()
+	before := d.absent
+	d.absent = missing
+	d.mu.Unlock()
+	for parent, networks := range waiting {
+		log := d.log.WithField("parent", parent).WithField("networks", strings.Join(networks, " "))
+		switch {
+		case missing[parent] && !before[parent]:
+			log.Warn("parent link is missing: networks wait for it")
+		case !missing[parent] && before[parent]:
+			log.Info("parent link is back")
+		}
+	}
+}
+
+// Remarks says what an operator should know of networks, by ID.
+func (d *Driver) Remarks() map[string]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := map[string]string{}
+	for id, n := range d.networks {
+		switch {
+		case n.onParent() && d.absent[n.Link]:
+			out[id] = "waits for " + n.Link
+		case d.invented[id]:
+			out[id] = "gateway may be Docker's invention: see gateway=none"
+		}
+	}
+	return out
+}
+
+// dropInvented leaves out gateways that nobody named, of a network on a
+// parent, where the gateway is somebody else. Engines before 28 allocate one for every network. Where the
+// addresses are fairway's, the request for it told; where they are Docker's
+// own, nothing does, and that is noted.
+func (d *Driver) dropInvented(spec *NetworkSpec) {
+	v, err := d.view(recordOf(*spec))
+	if err != nil {
+		return // it is refused
+	}
+	parent, _ := v.Parent()
+	if parent == "" {
+		return
+	}
+	spec.Subnets = slices.Clone(spec.Subnets)
+	for i, s := range spec.Subnets {
+		if !s.Gateway.IsValid() {
+			continue
+		}
+		if d.opts.Pools.ChoseGateway(s.Space, s.Prefix, s.Gateway) {
+			spec.Subnets[i].Gateway = netip.Addr{}
+			continue
+		}
+		if strings.HasPrefix(s.Space, "fairway-") || spec.Options["gateway"] != "" || spec.Internal {
+			continue
+		}
+		d.mu.Lock()
+		if !d.asked[spec.Engine] {
+			d.invented[spec.ID] = true
+		}
+		d.mu.Unlock()
+	}
+}
+
+// asRecorded leaves out the gateways that were left out of the record.
+func (n network) asRecorded(spec NetworkSpec) NetworkSpec {
+	if !n.onParent() {
+		return spec
+	}
+	spec.Subnets = slices.Clone(spec.Subnets)
+	for i := range spec.Subnets {
+		if i < len(n.Subnets) && !n.Subnets[i].Gateway.IsValid() {
+			spec.Subnets[i].Gateway = netip.Addr{}
+		}
+	}
+	return spec
+}

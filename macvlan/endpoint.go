@@ -1,0 +1,104 @@
+package macvlan
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"fairway/link"
+	"fairway/nat"
+	"fairway/store"
+)
+
+// CheckEndpoint refuses an endpoint that the network can't have, in one line.
+func (n Network) CheckEndpoint(e store.Endpoint) error {
+	if _, err := ParseEndpointOptions(e.Options); err != nil {
+		return err
+	}
+	if mac, err := net.ParseMAC(e.MAC); err != nil || len(mac) != 6 || mac[0]&1 != 0 {
+		return fmt.Errorf("mac-address %q: want a unicast MAC address", e.MAC)
+	}
+	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		if !p.IsValid() {
+			continue
+		}
+		if s, ok := n.subnet(p); !ok {
+			return fmt.Errorf("address %s: in no subnet of the network", p.Addr())
+		} else if n.gateway(s) == p.Addr() {
+			return fmt.Errorf("address %s: is the network's gateway", p.Addr())
+		}
+	}
+	return nil
+}
+
+// subnet returns the subnet that an address is in. There may be several in a
+// family.
+func (n Network) subnet(p netip.Prefix) (store.Subnet, bool) {
+	for _, s := range n.Subnets {
+		if p.IsValid() && s.Prefix.Contains(p.Addr()) {
+			return s, true
+		}
+	}
+	return store.Subnet{}, false
+}
+
+// Attachment returns what the kernel must hold for e to be attached to n: a
+// macvlan on the parent, which waits in the host's namespace until Docker moves
+// it into the sandbox.
+func (n Network) Attachment(e store.Endpoint) link.Set {
+	mac, _ := net.ParseMAC(e.MAC) // CheckEndpoint has seen it
+	return link.Set{link.Macvlan{
+		Namespace: n.Namespace, Name: e.Inside, Parent: n.Link, Mode: n.set.Mode, MAC: mac, MTU: n.MTU,
+		Alias: link.Mark(n.instance, e.ID, e.Container), IPv6: e.IPv6.IsValid(),
+		Sandbox: e.Sandbox, Inside: n.Inside(e), Left: e.Confirmed && e.Sandbox == "",
+	}}
+}
+
+// PortPrefix returns "": the endpoint has no link on the host but the one that
+// is moved.
+func (n Network) PortPrefix(store.Endpoint) string { return "" }
+
+// Inside returns how the endpoint's interface in the sandbox is configured.
+func (n Network) Inside(e store.Endpoint) link.Inside {
+	in := link.Inside{Prefix: n.set.IfacePrefix}
+	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		s, ok := n.subnet(p)
+		if !ok {
+			continue
+		}
+		in.Addresses = append(in.Addresses, p)
+		if g := n.gateway(s); g.IsValid() {
+			in.Gateways = append(in.Gateways, g)
+		}
+		for _, r := range n.set.Routes {
+			if r.Destination.Addr().Is6() == s.Is6() {
+				in.Routes = append(in.Routes, r)
+			}
+		}
+	}
+	return in
+}
+
+// IfaceName returns the name that the user wants for the interface in the
+// container; "" if that is left open.
+func (n Network) IfaceName(e store.Endpoint) string {
+	o, _ := ParseEndpointOptions(e.Options)
+	return o.IfaceName
+}
+
+// KeepGatewayService reports that Docker may never attach the container to its
+// own gateway bridge, for want of a gateway: the user didn't ask for a way
+// around the LAN.
+func (n Network) KeepGatewayService() bool { return false }
+
+// EndpointFirewall returns nothing, see Firewall.
+func (n Network) EndpointFirewall(store.Endpoint) nat.Endpoint { return nat.Endpoint{} }
+
+// Bindings returns nothing: the container's ports are on the LAN by themselves,
+// and the host has no part in it.
+func (n Network) Bindings(store.Endpoint, store.PortBinding) ([]store.PortBinding, error) {
+	return nil, nil
+}
+
+// Guarded reports that no bridge port is guarded: there is none.
+func (n Network) Guarded(store.Endpoint) (nat.Guarded, bool) { return nat.Guarded{}, false }

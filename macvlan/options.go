@@ -1,0 +1,143 @@
+package macvlan
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+
+	"fairway/link"
+	"fairway/option"
+)
+
+// Options are a network's -o settings, as they take effect.
+type Options struct {
+	Parent      string // link of the host; "" for one of the network's own that leads nowhere
+	Mode        link.MacvlanMode
+	MTU         int    // bytes; 0: the parent's
+	NoGateway   bool   // containers get no default route
+	IfacePrefix string // of the interface's name in the container
+	Routes      []link.Route
+}
+
+// gateway is the value of the option gateway. None is its only one.
+type gateway string
+
+const noGateway gateway = "none"
+
+// ParseOptions reads -o key=value pairs. It refuses what is unknown, not
+// allowed, or said twice with different values, in one line.
+func ParseOptions(pairs map[string]string) (Options, error) {
+	o := Options{Mode: link.MacvlanBridge, IfacePrefix: "eth"}
+	if err := Table(&o).Parse(pairs); err != nil {
+		return Options{}, err
+	}
+	const short, long = "mtu", "com.docker.network.driver.mtu"
+	a, isA := pairs[short]
+	b, isB := pairs[long]
+	if isA && isB && a != b {
+		return Options{}, fmt.Errorf("option %s=%q: not allowed with %s=%q, which means the same", short, a, long, b)
+	}
+	return o, nil
+}
+
+const (
+	trueOrFalse = "true or false"
+	mtuRange    = "bytes from 68 to 65535"
+)
+
+// Table returns the options of the mode, each setting its field of o. parent,
+// macvlan_mode and the names that begin with com.docker.network are those of
+// Docker's own macvlan driver, with its meanings.
+func Table(o *Options) option.Table {
+	const docker = "com.docker.network."
+	var mode string
+	var ignored bool
+	var number int
+	var none gateway
+	modes := []link.MacvlanMode{link.MacvlanBridge, link.MacvlanPrivate, link.MacvlanVEPA, link.MacvlanPassthru}
+	return option.Table{
+		row("mode", "macvlan", "The network mode.", option.OneOf(&mode, "macvlan")),
+		row("parent", "the name of a link: at most 15 letters, digits, - _ . @", "Link of the host on whose LAN the containers are; empty: a link of the network's own that leads nowhere, so that containers reach each other only.", parent(&o.Parent)),
+		row("macvlan_mode", "bridge, private, vepa or passthru", "Who reaches whom of the containers on one parent: bridge: directly; private: nobody; vepa: by way of a switch that sends frames back; passthru: there is just one, which has the parent for itself.", macvlanMode(&o.Mode, modes)),
+		row("mtu", mtuRange, "MTU of the containers' interfaces, at most the parent's.", option.Int(&o.MTU, 68, 65535)),
+		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", routes(&o.Routes)),
+		row("gateway", "none", "none: containers get no default route, though Docker names a gateway.", func(s string) error {
+			err := option.OneOf(&none, noGateway)(s)
+			o.NoGateway = err == nil
+			return err
+		}),
+		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
+		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", option.LinkPrefix(&o.IfacePrefix)),
+		row(docker+"enable_ipv4", trueOrFalse, "IPv4 on the network; must agree with docker network create --ipv4.", option.Bool(&ignored)),
+		row(docker+"enable_ipv6", trueOrFalse, "IPv6 on the network; must agree with docker network create --ipv6.", option.Bool(&ignored)),
+		row(docker+"advertise_addr_nmsgs", "a number from 0 to 3", "How many ARP and neighbour announcements a new interface sends; dockerd sends them, from 28.0 on.", option.Int(&number, 0, 3)),
+		row(docker+"advertise_addr_ms", "milliseconds from 100 to 2000", "Time between them; dockerd's, from 28.0 on.", option.Int(&number, 100, 2000)),
+	}
+}
+
+func row(name, allowed, meaning string, set func(string) error) option.Option {
+	return option.Option{Name: name, Allowed: allowed, Meaning: meaning, Set: set}
+}
+
+// parent sets dst from the name of a link; empty means none, as for Docker's
+// driver.
+func parent(dst *string) func(string) error {
+	return func(s string) error {
+		if s == "" {
+			*dst = ""
+			return nil
+		}
+		return option.LinkName(dst)(s)
+	}
+}
+
+// macvlanMode is option.OneOf; empty means bridge, as for Docker's driver.
+func macvlanMode(dst *link.MacvlanMode, modes []link.MacvlanMode) func(string) error {
+	return func(s string) error {
+		if s == "" {
+			*dst = link.MacvlanBridge
+			return nil
+		}
+		return option.OneOf(dst, modes...)(s)
+	}
+}
+
+// routes sets dst from a list of routes.
+func routes(dst *[]link.Route) func(string) error {
+	return func(s string) error {
+		all, err := option.Routes(s)
+		if err != nil {
+			return err
+		}
+		*dst = nil
+		for _, r := range all {
+			*dst = append(*dst, link.Route(r))
+		}
+		return nil
+	}
+}
+
+// EndpointOptions are the settings of one endpoint (--network name=…,
+// driver-opt=key=value), as they take effect.
+type EndpointOptions struct {
+	IfaceName string // of the interface in the container; engines so far ignore it
+}
+
+// ParseEndpointOptions reads an endpoint's pairs.
+func ParseEndpointOptions(pairs map[string]string) (EndpointOptions, error) {
+	var e EndpointOptions
+	own := maps.Clone(pairs)
+	maps.DeleteFunc(own, func(k, v string) bool {
+		return k != ifnameLabel && strings.HasPrefix(k, "com.docker.network.endpoint.") // dockerd's own business
+	})
+	return e, EndpointTable(&e).Parse(own)
+}
+
+// EndpointTable returns the options of an endpoint, each setting its field of e.
+func EndpointTable(e *EndpointOptions) option.Table {
+	return option.Table{
+		row(ifnameLabel, "the name of a link", "Name of the interface in the container; engines so far ignore it.", option.LinkName(&e.IfaceName)),
+	}
+}
+
+const ifnameLabel = "com.docker.network.endpoint.ifname"
