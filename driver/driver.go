@@ -68,8 +68,10 @@ type Kernel interface {
 	Reconcile(ctx context.Context, want link.Set) ([]link.Repair, error)
 	// Quiesce waits until what was removed is gone.
 	Quiesce(ctx context.Context) error
-	// Announce tells all on a bridge which MAC address has the addresses.
+	// Announce tells all on a bridge, or behind a parent, which MAC address has the addresses.
 	Announce(ctx context.Context, namespace, bridge string, mac net.HardwareAddr, ips ...netip.Addr) error
+	// AnnounceInside is Announce by the link in a sandbox that has the MAC address.
+	AnnounceInside(ctx context.Context, sandbox string, mac net.HardwareAddr, ips ...netip.Addr) error
 	// Addresses returns the host's own addresses in a namespace.
 	Addresses(ctx context.Context, namespace string) (map[netip.Addr]bool, error)
 	// Link describes a link; unix.ENODEV if there is none.

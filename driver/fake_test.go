@@ -153,6 +153,10 @@ func (w *world) Announce(context.Context, string, string, net.HardwareAddr, ...n
 	return nil
 }
 
+func (w *world) AnnounceInside(context.Context, string, net.HardwareAddr, ...netip.Addr) error {
+	return nil
+}
+
 type firewall struct{ w *world }
 
 func (firewall) Apply(context.Context, nat.State) error                     { return nil }

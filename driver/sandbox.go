@@ -53,21 +53,40 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 // addresses, if somebody else may be remembered.
 func (d *Driver) announce(n network, e store.Endpoint) {
 	d.mu.Lock()
-	needed := d.heralds[e.ID]
+	needed := d.heralds[e.ID] || n.onParent() // what a LAN remembers isn't known
 	d.mu.Unlock()
 	if !needed {
 		return
 	}
-	mac, _ := net.ParseMAC(e.MAC) // CheckEndpoint has seen it
-	var ips []netip.Addr
-	for _, c := range claimsOf(e) {
-		ips = append(ips, c.ip)
-	}
+	mac, ips := told(e)
 	d.work.later(func(ctx context.Context) {
 		if err := d.opts.Kernel.Announce(ctx, n.Namespace, n.Link, mac, ips...); err != nil {
 			d.log.WithField("endpoint", e.ID).Warn(err)
 		}
 	})
+}
+
+// announceInside is announce for those on the same parent, who don't hear what
+// the host sends there: by the container's own link, once it is in its sandbox.
+func (d *Driver) announceInside(n network, e store.Endpoint) {
+	if n.filtered() || e.Sandbox == "" {
+		return
+	}
+	mac, ips := told(e)
+	d.work.later(func(ctx context.Context) {
+		if err := d.opts.Kernel.AnnounceInside(ctx, e.Sandbox, mac, ips...); err != nil {
+			d.log.WithField("endpoint", e.ID).Warn(err)
+		}
+	})
+}
+
+// told returns what is announced of e.
+func told(e store.Endpoint) (mac net.HardwareAddr, ips []netip.Addr) {
+	mac, _ = net.ParseMAC(e.MAC) // CheckEndpoint has seen it
+	for _, c := range claimsOf(e) {
+		ips = append(ips, c.ip)
+	}
+	return mac, ips
 }
 
 func joined(n network, e store.Endpoint) Joined {

@@ -190,6 +190,7 @@ func (d *Driver) annotate(ctx context.Context, e store.Endpoint, c Container) {
 	e.Container, e.ContainerID = c.Name, c.ID
 	d.update(e)
 	d.owe(store.PutEndpoint(e))
+	d.announceInside(n, e)
 	if err := d.opts.Kernel.Annotate(ctx, n.view.Attachment(e)); err != nil {
 		d.log.WithField("endpoint", e.ID).Warn(err)
 	}

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -8,10 +9,11 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
-// Announce tells everybody on a bridge which MAC address has the addresses, as
+// Announce tells everybody on a bridge, or behind a parent, which MAC address has the addresses, as
 // if their owner had said it: neighbours that knew another one forget it (ARP
 // announcement, RFC 5227 section 3; unsolicited neighbour advertisement, RFC
 // 4861 section 7.2.6). Engines before 28 send none.
@@ -25,8 +27,43 @@ func (c *Conn) Announce(_ context.Context, namespace, bridge string, mac net.Har
 	if err != nil {
 		return fmt.Errorf("link: announce on %s: %w", bridge, err)
 	}
+	if err = c.announceBy(s.ns, index, mac, ips); err != nil {
+		return fmt.Errorf("link: announce on %s: %w", bridge, err)
+	}
+	return nil
+}
+
+// AnnounceInside is Announce by the link in a sandbox that has the MAC address:
+// links on the same parent hear that, and what the host itself sends by the
+// parent they don't. It does nothing if there is none that is up.
+func (c *Conn) AnnounceInside(_ context.Context, sandbox string, mac net.HardwareAddr, ips ...netip.Addr) error {
+	if !c.SandboxAlive(sandbox) {
+		return nil
+	}
+	s, done, err := c.in(sandbox)
+	if err != nil {
+		return fmt.Errorf("link: announce: %w", err)
+	}
+	defer done()
+	links, err := s.links()
+	if err != nil {
+		return fmt.Errorf("link: announce in %s: %w", sandbox, err)
+	}
+	for _, l := range links {
+		if !l.up || !bytes.Equal(l.mac, mac) {
+			continue
+		}
+		if err = c.announceBy(s.ns, l.index, mac, ips); err != nil {
+			return fmt.Errorf("link: announce in %s: %w", sandbox, err)
+		}
+	}
+	return nil
+}
+
+// announceBy sends announcements by the link of an index in a namespace.
+func (c *Conn) announceBy(ns netns.NsHandle, index int, mac net.HardwareAddr, ips []netip.Addr) error {
 	var errs []error
-	err = c.thread.in(s.ns, func() error {
+	return c.thread.in(ns, func() error {
 		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0) // receives nothing
 		if err != nil {
 			return err
@@ -36,10 +73,6 @@ func (c *Conn) Announce(_ context.Context, namespace, bridge string, mac net.Har
 		}
 		return errors.Join(append(errs, unix.Close(fd))...)
 	})
-	if err != nil {
-		return fmt.Errorf("link: announce on %s: %w", bridge, err)
-	}
-	return nil
 }
 
 func announce(fd, index int, mac net.HardwareAddr, ip netip.Addr) error {

@@ -71,7 +71,7 @@ func (n Network) Inside(e store.Endpoint) link.Inside {
 			in.Gateways = append(in.Gateways, g)
 		}
 		for _, r := range n.set.Routes {
-			if r.Destination.Addr().Is6() == s.Is6() {
+			if s.Prefix.Contains(r.NextHop) {
 				in.Routes = append(in.Routes, r)
 			}
 		}

@@ -74,6 +74,10 @@ func (c *conn) Link(_ context.Context, _, name string) (info link.Info, err erro
 	return info, cmp.Or(dead, err)
 }
 
+func (c *conn) AnnounceInside(context.Context, string, net.HardwareAddr, ...netip.Addr) error {
+	return nil
+}
+
 func (c *conn) Announce(context.Context, string, string, net.HardwareAddr, ...netip.Addr) error {
 	return c.do("link.announce", func() error { return nil })
 }

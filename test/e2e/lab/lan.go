@@ -125,3 +125,31 @@ func (l *LAN) Route(t testing.TB, subnet string, h *Host) {
 		}
 	})
 }
+
+// Plug gives a host another link on the LAN, without addresses, until the test
+// ends. Unplug takes it away before; both may be repeated.
+func (l *LAN) Plug(t testing.TB, h *Host, name string) {
+	t.Helper()
+	port := fmt.Sprintf("%s.%d", name, h.number)
+	l.Unplug(t, h, name)
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.Namespace = name, netlink.NsPid(h.PID())
+	if err := netlink.LinkAdd(&netlink.Veth{
+		LinkAttrs: attrs, PeerName: port, PeerNamespace: netlink.NsPid(l.Neighbour.PID()),
+	}); err != nil {
+		t.Fatalf("lab: plug %s of %s into the LAN: %v", name, h.Name, err)
+	}
+	l.Neighbour.Exec(t, "ip", "link", "set", port, "master", "lan", "up")
+	h.Exec(t, "ip", "link", "set", name, "up")
+	t.Cleanup(func() {
+		if l.Neighbour.init != nil {
+			_, _ = l.Neighbour.try("ip", "link", "del", port)
+		}
+	})
+}
+
+// Unplug takes away what Plug gave.
+func (l *LAN) Unplug(t testing.TB, h *Host, name string) {
+	t.Helper()
+	_, _ = l.Neighbour.try("ip", "link", "del", fmt.Sprintf("%s.%d", name, h.number))
+}

@@ -1,0 +1,217 @@
+package macvlan
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"fairway/link"
+	"fairway/store"
+)
+
+func lan(options ...string) store.Network {
+	n := store.Network{
+		ID: "n1", Mode: "macvlan", IPv4: true, Link: "eth1", Adopted: true, Options: map[string]string{"parent": "eth1"},
+		Subnets: []store.Subnet{
+			{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Gateway: netip.MustParseAddr("192.0.2.1")},
+			{Prefix: netip.MustParsePrefix("198.51.100.0/24")},
+		},
+	}
+	for i := 0; i < len(options); i += 2 {
+		n.Options[options[i]] = options[i+1]
+	}
+	return n
+}
+
+func alone() store.Network {
+	n := lan()
+	n.Options, n.Link, n.Adopted, n.MTU = nil, "fwb1", false, 1500
+	return n
+}
+
+func internal(n store.Network) store.Network { n.Internal = true; return n }
+
+func view(t *testing.T, n store.Network) Network {
+	t.Helper()
+	v, err := New("i", n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestLinks(t *testing.T) {
+	if set := view(t, lan()).Links(); len(set) != 0 {
+		t.Errorf("on a parent: %v, want nothing", set)
+	}
+	want := link.Set{link.Isle{Name: "fwb1", Alias: "fairway:i:n1", MTU: 1500}}
+	if set := view(t, alone()).Links(); !reflect.DeepEqual(set, want) {
+		t.Errorf("without a parent: %v, want %v", set, want)
+	}
+}
+
+func TestAttachment(t *testing.T) {
+	e := store.Endpoint{
+		ID: "e1", Network: "n1", MAC: "02:00:00:00:00:01", Inside: "fwi1", IPv4: netip.MustParsePrefix("192.0.2.9/24"),
+		Sandbox: "/s", Confirmed: true, Container: "c",
+	}
+	mac, _ := net.ParseMAC(e.MAC)
+	want := link.Macvlan{
+		Name: "fwi1", Parent: "eth1", Mode: link.MacvlanVEPA, MAC: mac, Alias: "fairway:i:e1:c", Sandbox: "/s",
+		Inside: link.Inside{
+			Prefix: "eth", Addresses: []netip.Prefix{e.IPv4}, Gateways: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+		},
+	}
+	if set := view(t, lan("macvlan_mode", "vepa")).Attachment(e); !reflect.DeepEqual(set, link.Set{want}) {
+		t.Errorf("got %+v\nwant %+v", set, want)
+	}
+	e.Sandbox = ""
+	if m := view(t, lan()).Attachment(e)[0].(link.Macvlan); !m.Left {
+		t.Error("after Leave the link isn't said to have left")
+	}
+	e.Confirmed = false
+	if m := view(t, lan()).Attachment(e)[0].(link.Macvlan); m.Left {
+		t.Error("before Join the link is said to have left")
+	}
+}
+
+func TestGateways(t *testing.T) {
+	first, second := "192.0.2.9/24", "198.51.100.9/24"
+	for name, c := range map[string]struct {
+		n             store.Network
+		address, want string
+	}{
+		"named":            {lan(), first, "[192.0.2.1]"},
+		"of its subnet":    {lan(), second, "[]"},
+		"none":             {lan("gateway", "none"), first, "[]"},
+		"internal":         {internal(lan()), first, "[]"},
+		"without a parent": {alone(), first, "[]"},
+	} {
+		in := view(t, c.n).Inside(store.Endpoint{IPv4: netip.MustParsePrefix(c.address)})
+		if got := fmt.Sprint(in.Gateways); got != c.want {
+			t.Errorf("%s: gateways %s, want %s", name, got, c.want)
+		}
+	}
+	if v4, v6 := view(t, lan()).SkipGateway(); !v4 || !v6 {
+		t.Error("Docker is left to invent a gateway")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		n    store.Network
+		want string
+	}{
+		{lan("parent", "a/b"), `option parent="a/b": want the name of a link: at most 15 letters, digits, - _ . @`},
+		{lan("macvlan_mode", "l2"), `option macvlan_mode="l2": want bridge, private, vepa or passthru`},
+		{lan("mtu", "9O00"), `option mtu="9O00": want bytes from 68 to 65535`},
+		{lan("mtu", "1400", "com.docker.network.driver.mtu", "1500"), `option mtu="1400": not allowed with com.docker.network.driver.mtu="1500", which means the same`},
+		{lan("com.docker.network.enable_ipv6", "true"), `option com.docker.network.enable_ipv6="true": not allowed when the network is made with the opposite`},
+		{lan("routes", "10.0.0.0/8 via 203.0.113.9"), `option routes="10.0.0.0/8 via 203.0.113.9": next hop 203.0.113.9 is in no subnet of the network`},
+		{lan("gateway", "192.0.2.1"), `option gateway="192.0.2.1": want none`},
+	} {
+		if _, err := New("i", c.n); err == nil || err.Error() != c.want {
+			t.Errorf("%v:\n got %v\nwant %s", c.n.Options, err, c.want)
+		}
+	}
+	// Options of what is not built yet, and of the other mode.
+	for _, name := range []string{"vlan", "trunk", "host_access", "dad", "ipv6_mode", "ipvlan_mode", "ipvlan_flag", "isolated", "publish", "antispoof"} {
+		if _, err := New("i", lan(name, "1")); err == nil || !strings.HasPrefix(err.Error(), "option "+name+`="1": unknown`) {
+			t.Errorf("option %s: %v, want it to be unknown", name, err)
+		}
+	}
+}
+
+func TestCheckEndpoint(t *testing.T) {
+	ok := store.Endpoint{MAC: "02:00:00:00:00:01", IPv4: netip.MustParsePrefix("192.0.2.9/24")}
+	for _, c := range []struct {
+		change func(*store.Endpoint)
+		want   string
+	}{
+		{func(*store.Endpoint) {}, "<nil>"},
+		{func(e *store.Endpoint) { e.IPv4 = netip.MustParsePrefix("192.0.2.1/24") }, "address 192.0.2.1: is the network's gateway"},
+		{func(e *store.Endpoint) { e.IPv4 = netip.MustParsePrefix("10.0.0.1/24") }, "address 10.0.0.1: in no subnet of the network"},
+		{func(e *store.Endpoint) { e.MAC = "03:00:00:00:00:01" }, `mac-address "03:00:00:00:00:01": want a unicast MAC address`},
+		{func(e *store.Endpoint) { e.Options = map[string]string{"antispoof": "true"} }, `option antispoof="true": unknown; nearest is "com.docker.network.endpoint.ifname"`},
+		{func(e *store.Endpoint) {
+			e.Options = map[string]string{"com.docker.network.endpoint.sysctls": "x"}
+		}, "<nil>"},
+	} {
+		e := ok
+		c.change(&e)
+		if got := fmt.Sprint(view(t, lan()).CheckEndpoint(e)); got != c.want {
+			t.Errorf("got %s\nwant %s", got, c.want)
+		}
+	}
+}
+
+// host is one with these links.
+type host map[string]link.Info
+
+func (h host) Link(_ context.Context, _, name string) (link.Info, error) {
+	if info, ok := h[name]; ok {
+		return info, nil
+	}
+	return link.Info{}, unix.ENODEV
+}
+
+func TestSettle(t *testing.T) {
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 9}
+	h := host{
+		"eth1": {Kind: "device", MTU: 1500, MAC: mac, Up: true}, "br0": {Kind: "bridge", MTU: 1500, MAC: mac, Up: true, Master: 3},
+		"down0": {MTU: 1500, MAC: mac}, "wg0": {MTU: 1420, Up: true}, "port0": {MTU: 1500, MAC: mac, Up: true, Master: 7},
+		"lo": {MTU: 65536, MAC: make(net.HardwareAddr, 6), Up: true},
+	}
+	for _, c := range []struct {
+		n    store.Network
+		want string // error, or link, whether it is adopted, and MTU
+	}{
+		{lan(), "eth1 true 0"},
+		{lan("mtu", "1400"), "eth1 true 1400"},
+		{lan("parent", "br0"), "br0 true 0"},
+		{internal(lan()), "eth1 true 0"},
+		{lan("parent", ""), "fwb7 false 1500"},
+		{lan("parent", "", "mtu", "9000"), "fwb7 false 9000"},
+		{lan("mtu", "1501"), `option mtu="1501": the MTU of parent eth1 is 1500; want no more`},
+		{lan("parent", "eth9"), `option parent="eth9": there is no such link on this host`},
+		{lan("parent", "down0"), `option parent="down0": is down; set it up first (ip link set down0 up)`},
+		{lan("parent", "wg0"), `option parent="wg0": has no Ethernet address; want an Ethernet link`},
+		{lan("parent", "lo"), `option parent="lo": is the loopback; want an Ethernet link`},
+		{lan("parent", "port0"), `option parent="port0": is a port of a bridge or bond; name that one as the parent`},
+	} {
+		n := c.n
+		n.Link, n.Adopted = "fwb7", false
+		got := fmt.Sprint(Settle(t.Context(), h, &n))
+		if got == "<nil>" {
+			got = fmt.Sprintf("%s %t %d", n.Link, n.Adopted, n.MTU)
+		}
+		if got != c.want {
+			t.Errorf("%v:\n got %s\nwant %s", n.Options, got, c.want)
+		}
+	}
+}
+
+// FuzzParseOptions checks what is accepted, not just that nothing panics.
+func FuzzParseOptions(f *testing.F) {
+	f.Add("parent", "eth0.40")
+	f.Add("macvlan_mode", "private")
+	f.Add("mtu", "1400")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		o, err := ParseOptions(map[string]string{name: value})
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\n\r") {
+				t.Errorf("%q: more than a line", err)
+			}
+			return
+		}
+		if len(o.Parent) > 15 || strings.ContainsAny(o.Parent, "/ :") || o.MTU != 0 && (o.MTU < 68 || o.MTU > 65535) {
+			t.Errorf("%s=%q: accepted as %+v", name, value, o)
+		}
+	})
+}
