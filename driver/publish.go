@@ -26,7 +26,7 @@ func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want
 	if err != nil {
 		return err
 	}
-	if !n.filtered() || len(want.Ports) == 0 && len(old.Published) == 0 {
+	if len(want.Ports) == 0 && len(old.Published) == 0 && len(old.Requested) == 0 {
 		return nil
 	}
 	e := old

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,16 @@ func (a *attempt) ensure(o link.Object) error {
 		if err := a.create(o, klink{place: place{"", o.Name}, kind: "veth"}, o.Alias); err != nil {
 			return err
 		}
+	case link.Isle:
+		a.await(o.Name)
+		if err := a.create(o, klink{place: place{"", o.Name}, kind: "isle"}, o.Alias); err != nil {
+			return err
+		}
+	case link.Macvlan:
+		a.await(o.Name)
+		if err := a.macvlan(o); err != nil {
+			return err
+		}
 	}
 	var what string
 	if err := a.look(func() { what = a.differs(o) }); err != nil {
@@ -67,6 +78,39 @@ func (a *attempt) ensure(o link.Object) error {
 		a.batch = append(a.batch, o)
 	}
 	return nil
+}
+
+// macvlan makes a link on its parent, unless it is in its sandbox.
+func (a *attempt) macvlan(m link.Macvlan) error {
+	var err error
+	away := false
+	if dead := a.look(func() {
+		away = a.kernel.inside(m) != nil
+		if a.kernel.host(m.Parent) == nil {
+			err = unix.ENODEV
+		}
+	}); dead != nil {
+		return dead
+	}
+	if away || err != nil {
+		return err
+	}
+	return a.create(m, klink{place: place{"", m.Name}, kind: "macvlan"}, m.Alias)
+}
+
+// addMacvlan makes it: in the sandbox if that lives.
+func (a *attempt) addMacvlan(m link.Macvlan, l *klink) error {
+	k := a.kernel
+	parent := k.host(m.Parent)
+	if parent == nil {
+		return unix.ENODEV
+	}
+	l.mac, l.parent, l.mtu = m.MAC.String(), m.Parent, cmp.Or(m.MTU, parent.mtu)
+	if m.Sandbox != "" && k.sandboxes[m.Sandbox] {
+		l.place = place{m.Sandbox, k.freeIndex(m.Sandbox, m.Inside.Prefix)}
+		l.up, l.alias, l.addresses = true, m.Alias, slices.Clone(m.Inside.Addresses)
+	}
+	return k.add(l)
 }
 
 // create makes a link that isn't there. One of ours that is there for somebody
@@ -93,10 +137,14 @@ func (a *attempt) create(o link.Object, l klink, alias string) error {
 func (a *attempt) add(o link.Object, l *klink) error {
 	l.group = true
 	err := a.do("link.apply "+l.kind, func() error {
-		if v, ok := o.(link.Veth); ok {
-			return a.addPair(v, l)
+		switch o := o.(type) {
+		case link.Veth:
+			return a.addPair(o, l)
+		case link.Macvlan:
+			return a.addMacvlan(o, l)
+		case link.Bridge:
+			l.mac = o.MAC.String()
 		}
-		l.mac = o.(link.Bridge).MAC.String()
 		return a.kernel.add(l)
 	})
 	if err == nil {
@@ -135,12 +183,11 @@ func (a *attempt) flush() error {
 	var errs []error
 	err := a.do("link.apply "+batch[0].Key().Kind+" settings", func() error {
 		for _, o := range batch {
-			_, isLink := o.(link.Veth)
-			_, isBridge := o.(link.Bridge)
+			_, isName := nameOf(o)
 			err := a.set(o)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("link: add %s: %w", o, err))
-			} else if !isLink && !isBridge {
+			} else if !isName {
 				a.made = append(a.made, o)
 			}
 		}
@@ -153,13 +200,25 @@ func (a *attempt) undo() {
 	slices.Reverse(a.made)
 	_ = a.Remove(context.Background(), a.made)
 	for _, o := range a.made {
-		switch o := o.(type) {
-		case link.Bridge:
-			a.await(o.Name)
-		case link.Veth:
-			a.await(o.Name)
+		if name, ok := nameOf(o); ok {
+			a.await(name)
 		}
 	}
+}
+
+// nameOf returns the name of an object that is a link.
+func nameOf(o link.Object) (name string, ok bool) {
+	switch o := o.(type) {
+	case link.Bridge:
+		return o.Name, true
+	case link.Veth:
+		return o.Name, true
+	case link.Isle:
+		return o.Name, true
+	case link.Macvlan:
+		return o.Name, true
+	}
+	return "", false
 }
 
 // differs says how the kernel differs from an object that is wanted; "" if it
@@ -185,6 +244,23 @@ func (c *conn) differs(o link.Object) string {
 		case l.master != o.Master:
 			return "was no port of its bridge"
 		case l.mtu != o.MTU || !l.up || l.alias != o.Alias || l.isolated != o.Isolated || l.learning != o.Learning || l.hairpin != o.Hairpin || l.fdb != fdbOf(o) || l.peer.ns == "" && l.peer.name == o.Peer && (l.peer.alias != o.Alias || l.peer.mtu != o.MTU):
+			return "was changed"
+		}
+	case link.Isle:
+		l := k.host(o.Name)
+		switch {
+		case l == nil:
+			return "was missing"
+		case l.mtu != o.MTU || !l.up || l.alias != o.Alias:
+			return "was changed"
+		}
+	case link.Macvlan:
+		l, parent := k.host(o.Name), k.host(o.Parent)
+		switch {
+		case k.inside(o) != nil, parent == nil:
+		case l == nil:
+			return "was missing"
+		case l.mtu != cmp.Or(o.MTU, parent.mtu) || l.alias != o.Alias:
 			return "was changed"
 		}
 	case link.Address:
@@ -257,6 +333,18 @@ func (c *conn) set(o link.Object) error {
 		}
 	case link.Veth:
 		return c.setVeth(o)
+	case link.Isle:
+		l := k.host(o.Name)
+		if l == nil {
+			return unix.ENODEV
+		}
+		l.mtu, l.up, l.alias = o.MTU, true, o.Alias
+	case link.Macvlan:
+		if l := k.host(o.Name); l != nil {
+			l.mtu, l.alias = cmp.Or(o.MTU, k.host(o.Parent).mtu), o.Alias
+		} else if k.inside(o) == nil {
+			return unix.ENODEV
+		}
 	case link.Address:
 		l := k.host(o.Link)
 		if l == nil {

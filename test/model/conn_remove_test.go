@@ -44,7 +44,7 @@ func (c *conn) Remove(_ context.Context, objects link.Set) error {
 	var errs []error
 	for _, o := range objects {
 		switch o := o.(type) {
-		case link.Bridge, link.Veth, orphan:
+		case link.Bridge, link.Veth, link.Isle, link.Macvlan, orphan:
 			continue
 		default:
 			err := c.do("link.remove "+o.Key().Kind, func() error { c.unset(o); return nil })
@@ -61,6 +61,16 @@ func (c *conn) Remove(_ context.Context, objects link.Set) error {
 			}
 		case link.Veth:
 			c.enqueue(o.Name, o.Alias)
+		case link.Isle:
+			c.enqueue(o.Name, o.Alias)
+		case link.Macvlan:
+			c.enqueue(o.Name, o.Alias)
+			var l *klink
+			if err := c.look(func() { l = c.kernel.inside(o) }); err != nil {
+				errs = append(errs, err)
+			} else if l != nil {
+				c.enqueueAt(l.place, l.alias)
+			}
 		case orphan:
 			c.enqueue(o.name, o.alias)
 		}
@@ -70,18 +80,21 @@ func (c *conn) Remove(_ context.Context, objects link.Set) error {
 
 // A removal is of a link as long as it belongs to whom it did.
 type removal struct {
-	name, owner string
-	done        chan struct{}
+	place
+	owner string
+	done  chan struct{}
 }
 
-func (c *conn) enqueue(name, alias string) {
+func (c *conn) enqueue(name, alias string) { c.enqueueAt(place{"", name}, alias) }
+
+func (c *conn) enqueueAt(at place, alias string) {
 	c.mu2.Lock()
 	defer c.mu2.Unlock()
-	if c.pending[name] != nil {
+	if c.pending[at] != nil {
 		return
 	}
-	r := &removal{name, owner(alias), make(chan struct{})}
-	c.pending[name] = r
+	r := &removal{at, owner(alias), make(chan struct{})}
+	c.pending[at] = r
 	c.queue = append(c.queue, r)
 	if !c.draining {
 		c.draining = true
@@ -93,14 +106,14 @@ func (c *conn) enqueue(name, alias string) {
 func (c *conn) isPending(name string) bool {
 	c.mu2.Lock()
 	defer c.mu2.Unlock()
-	return c.pending[name] != nil
+	return c.pending[place{"", name}] != nil
 }
 
 // await waits until none of the links is about to be removed.
 func (c *conn) await(names ...string) {
 	for _, name := range names {
 		c.mu2.Lock()
-		r := c.pending[name]
+		r := c.pending[place{"", name}]
 		c.mu2.Unlock()
 		if r != nil {
 			<-r.done
@@ -121,7 +134,7 @@ func (c *conn) drain() {
 		}
 		_ = c.do("link.delete", func() error { // Reconcile finds what is left
 			for _, r := range group {
-				l := c.kernel.host(r.name)
+				l := c.kernel.links[r.place]
 				if l != nil && c.ours(l) && (l.alias == "" || owner(l.alias) == r.owner) {
 					c.kernel.remove(l)
 				}
@@ -130,7 +143,7 @@ func (c *conn) drain() {
 		})
 		c.mu2.Lock()
 		for _, r := range group {
-			delete(c.pending, r.name)
+			delete(c.pending, r.place)
 			close(r.done)
 		}
 		c.mu2.Unlock()
@@ -194,7 +207,10 @@ func (c *conn) drift(o link.Object) string {
 	if ok && c.kernel.host(v.Name) == nil && v.Sandbox != "" && !c.kernel.sandboxes[v.Sandbox] {
 		return "" // gone with its sandbox
 	}
-	if ok && c.isPending(v.Name) {
+	if m, ok := o.(link.Macvlan); ok && c.kernel.host(m.Name) == nil && (m.Left || m.Sandbox != "" && !c.kernel.sandboxes[m.Sandbox]) {
+		return "" // gone with its sandbox, or being moved
+	}
+	if name, ok := nameOf(o); ok && o.Key().Kind != "bridge" && c.isPending(name) {
 		return ""
 	}
 	return c.differs(o)
@@ -215,6 +231,10 @@ func (c *conn) strays(want link.Set) (out link.Set, err error) {
 			}
 		case link.Veth:
 			names[o.Name], names[o.Peer] = true, true
+		case link.Isle:
+			names[o.Name] = true
+		case link.Macvlan:
+			names[o.Name] = true
 		}
 	}
 	err = c.look(func() {

@@ -20,11 +20,11 @@ type conn struct {
 	*process
 	mu2      sync.Mutex
 	queue    []*removal // to be done, as a group, a little later
-	pending  map[string]*removal
+	pending  map[place]*removal
 	draining bool
 }
 
-func newConn(p *process) *conn { return &conn{process: p, pending: map[string]*removal{}} }
+func newConn(p *process) *conn { return &conn{process: p, pending: map[place]*removal{}} }
 
 const groupDelay = 2 * time.Millisecond
 

@@ -13,6 +13,7 @@ import (
 	"fairway/bridge"
 	"fairway/driver"
 	"fairway/ipam"
+	"fairway/macvlan"
 	"fairway/plugin"
 	"fairway/store"
 )
@@ -86,6 +87,9 @@ func (d *daemon) compose(disk *records, log logrus.FieldLogger, found store.Reco
 		Modes: map[string]driver.Mode{"bridge": {
 			Settle: func(ctx context.Context, n *store.Network) error { return bridge.Settle(ctx, d.conn, n) },
 			View:   func(n store.Network) (driver.View, error) { return bridge.New(instance, n) },
+		}, "macvlan": {
+			Settle: func(ctx context.Context, n *store.Network) error { return macvlan.Settle(ctx, d.conn, n) },
+			View:   func(n store.Network) (driver.View, error) { return macvlan.New(instance, n) },
 		}},
 		Store: disk, Kernel: d.conn, Firewall: d.filter, Ports: d.table,
 		Connections: connections{d.process}, Pools: d.ipam, IPForward: true,

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fairway/link"
 	"fairway/nat"
 	"fairway/store"
 )
@@ -38,6 +39,7 @@ type ground interface {
 	// lines are what the kernel has, one object each: of ours, and of others.
 	lines() (ours, others []string)
 	inner(hostLink string) (end klink, ok bool) // the other end of a pair
+	away(m link.Macvlan) (l klink, ok bool)     // it is in its sandbox
 	checkFirewall(want nat.State) error
 	checkPorts(want map[portKey]string) error
 	litter() bool // a removal has failed on others' bridges

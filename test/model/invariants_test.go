@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 
 	"fairway/bridge"
 	"fairway/link"
+	"fairway/macvlan"
 	"fairway/nat"
 	"fairway/store"
 )
@@ -115,7 +117,7 @@ func (w *world) wantedLinks(s store.Records) (want, optional []string, err error
 	var wanted, maybe link.Set
 	for _, id := range slices.Sorted(maps.Keys(s.Networks)) {
 		n := s.Networks[id]
-		v, err := bridge.New(instance, n)
+		v, err := viewOf(n)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -124,7 +126,8 @@ func (w *world) wantedLinks(s store.Records) (want, optional []string, err error
 			if e.Network != id {
 				continue
 			}
-			if e.Sandbox != "" && !w.g.alive(e.Sandbox) || n.Link == crowdedBridge && w.g.full() {
+			left := n.Mode == "macvlan" && e.Sandbox == "" && e.Confirmed // dockerd moves it back, or it died with its sandbox
+			if left || e.Sandbox != "" && !w.g.alive(e.Sandbox) || n.Link == crowdedBridge && w.g.full() {
 				maybe = append(maybe, v.Attachment(e)...)
 				for _, o := range v.Attachment(e)[1:] {
 					wanted = append(wanted, o) // neighbours stay
@@ -170,6 +173,10 @@ func (w *world) render(set link.Set) (out []string) {
 				o.Name, o.MTU, o.MAC, o.Alias, o.IPv6)}, addresses[o.Name]...), " "))
 		case link.Veth:
 			out = append(out, w.renderVeth(o)...)
+		case link.Isle:
+			out = append(out, fmt.Sprintf("isle %s@host mtu=%d mac= up=true alias=%q", o.Name, o.MTU, o.Alias))
+		case link.Macvlan:
+			out = append(out, w.renderMacvlan(o))
 		case link.Neighbour:
 			out = append(out, fmt.Sprintf("neighbour %s %s %s", o.Link, o.IP, o.MAC))
 		case link.Sysctl:
@@ -182,6 +189,36 @@ func (w *world) render(set link.Set) (out []string) {
 		}
 	}
 	return slices.Compact(slices.Sorted(slices.Values(out)))
+}
+
+// renderMacvlan returns the line of a link on a parent. Where it is, dockerd
+// decides.
+func (w *world) renderMacvlan(m link.Macvlan) string {
+	mtu := cmp.Or(m.MTU, uplinkMTU)
+	l, ok := w.g.away(m)
+	if !ok {
+		return fmt.Sprintf("macvlan %s@host mtu=%d mac=%s up=false alias=%q", m.Name, mtu, m.MAC, m.Alias)
+	}
+	line := fmt.Sprintf("macvlan %s@%s mtu=%d mac=%s up=true alias=%q", l.name, l.ns, mtu, m.MAC, l.alias)
+	for _, a := range slices.SortedFunc(slices.Values(m.Inside.Addresses), netip.Prefix.Compare) {
+		line += " " + a.String()
+	}
+	return line
+}
+
+// A networkView is what a mode makes of a network's record.
+type networkView interface {
+	Links() link.Set
+	Attachment(store.Endpoint) link.Set
+	Firewall() nat.Network
+	EndpointFirewall(store.Endpoint) nat.Endpoint
+}
+
+func viewOf(n store.Network) (networkView, error) {
+	if n.Mode == "macvlan" {
+		return macvlan.New(instance, n)
+	}
+	return bridge.New(instance, n)
 }
 
 // renderVeth returns the lines of a pair. Where its inner end is, dockerd
@@ -203,6 +240,9 @@ func (w *world) renderVeth(v link.Veth) []string {
 func (w *world) checkFirewall(s store.Records) error {
 	var want nat.State
 	for _, n := range s.Networks {
+		if n.Mode == "macvlan" {
+			continue // the firewall has no part in it
+		}
 		v, err := bridge.New(instance, n)
 		if err != nil {
 			return err
@@ -228,7 +268,7 @@ func (w *world) checkAddresses(s store.Records) error {
 		for _, key := range []string{
 			"link " + e.HostLink, "link " + e.Inside, fmt.Sprint(n.ID, " ", e.IPv4), fmt.Sprint(n.ID, " ", e.IPv6),
 		} {
-			if other, taken := owner[key]; taken && !strings.HasSuffix(key, "invalid Prefix") {
+			if other, taken := owner[key]; taken && key != "link " && !strings.HasSuffix(key, "invalid Prefix") {
 				return fmt.Errorf("I7: %s is held by endpoints %s and %s", key, other, id)
 			}
 			owner[key] = id

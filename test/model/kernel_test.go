@@ -40,6 +40,7 @@ type klink struct {
 	up, ipv6         bool
 	group            bool   // in the group of links that are ours
 	master           string // name of its bridge
+	parent           string // name of a macvlan's parent
 	peer             *klink
 	isolated         bool
 	learning         bool
@@ -84,6 +85,11 @@ func (k *kernel) remove(l *klink) {
 		}
 		maps.DeleteFunc(k.neighbours, func(n neighbour, _ string) bool { return n.link == x.name })
 		maps.DeleteFunc(k.sysctls, func(path, _ string) bool { return strings.Contains(path, "/"+x.name+"/") })
+		for _, on := range k.sorted() {
+			if on.parent == x.name {
+				delete(k.links, on.place)
+			}
+		}
 		for _, port := range k.links {
 			if port.ns == "" && port.master == x.name {
 				port.master, port.fdb = "", ""
@@ -139,6 +145,16 @@ func (k *kernel) freeIndex(ns, prefix string) string {
 			return name
 		}
 	}
+}
+
+// inside finds a macvlan in its sandbox.
+func (k *kernel) inside(m link.Macvlan) *klink {
+	for _, l := range k.sorted() {
+		if l.kind == "macvlan" && l.ns != "" && l.ns == m.Sandbox && owner(l.alias) == owner(m.Alias) {
+			return l
+		}
+	}
+	return nil
 }
 
 func (k *kernel) sorted() []*klink {

@@ -156,7 +156,7 @@ func (g *memory) moveOut(sandbox string, e *dep) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, l := range g.kernel.sorted() {
-		if l.ns == sandbox && l.kind == "veth" && l.mac == e.mac {
+		if l.ns == sandbox && (l.kind == "veth" || l.kind == "macvlan") && l.mac == e.mac {
 			l.up, l.addresses = false, nil
 			_ = g.kernel.move(l, place{"", e.src})
 		}
@@ -198,6 +198,16 @@ func (g *memory) inner(hostLink string) (klink, bool) {
 		return klink{}, false
 	}
 	return *l.peer, true
+}
+
+func (g *memory) away(m link.Macvlan) (klink, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	l := g.kernel.inside(m)
+	if l == nil {
+		return klink{}, false
+	}
+	return *l, true
 }
 
 func (g *memory) checkFirewall(want nat.State) error {
@@ -321,7 +331,7 @@ func (g *memory) tamper(what, bridge, port string) {
 		k.remove(b)
 	case what == "down" && b != nil:
 		b.up, b.mtu, b.addresses = false, 68, nil
-	case what == "localnet" && b != nil:
+	case what == "localnet" && b != nil && b.kind == "bridge":
 		k.sysctls[localnet(b.name)] = "0"
 	case what == "port" && p != nil:
 		k.remove(p)

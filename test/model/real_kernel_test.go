@@ -478,7 +478,7 @@ func (g *real) moveOut(sandbox string, e *dep) {
 	defer h.Close()
 	links, _ := h.LinkList()
 	for _, l := range links {
-		if l.Type() == "veth" && l.Attrs().HardwareAddr.String() == e.mac {
+		if (l.Type() == "veth" || l.Type() == "macvlan") && l.Attrs().HardwareAddr.String() == e.mac {
 			_ = errors.Join(h.LinkSetDown(l), h.LinkSetName(l, e.src), h.LinkSetNsFd(l, int(g.host)))
 		}
 	}

@@ -21,6 +21,9 @@ type shape struct {
 
 const label = "com.docker.network.bridge."
 
+// lanLink is the host's link on its LAN.
+const lanLink = "eth0"
+
 // foreignBridge is a bridge of the host's that networks may be put on;
 // crowdedBridge one with room for two ports.
 const (
@@ -53,6 +56,8 @@ func shapeOf(name string, i int) (s shape, ok bool) {
 		"adopted":  {v4: v4, options: o(label+"name", foreignBridge)},
 		"crowded":  {v4: v4, options: o(label+"name", crowdedBridge)},
 		"docker":   {v4: v4, v6: v6, noIPAM: true},
+		"lan":      {v4: v4, v6: v6, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink)},
+		"lone":     {v4: v4, options: o("mode", "macvlan")},
 		"same":     {v4: "10.1.0.0/24"}, // the subnet of slot 0
 		"guarded":  {v4: v4, v6: v6, options: o("publish", "host-firewall")},
 		"bad":      {v4: v4, options: o("mtuu", "1400"), bad: true},
@@ -68,6 +73,6 @@ func shapeOf(name string, i int) (s shape, ok bool) {
 func shapeNames() []string {
 	return []string{
 		"plain", "dual", "auto", "small", "six", "routed", "adopted", "docker", "internal",
-		"learning", "mtu", "range", "same", "crowded", "guarded", "bad",
+		"lan", "learning", "mtu", "range", "lone", "same", "crowded", "guarded", "bad",
 	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"fairway/link"
 )
 
 func (g *real) lines() (ours, others []string) {
@@ -31,6 +33,18 @@ func (g *real) inner(hostLink string) (klink, bool) {
 		return klink{}, false
 	}
 	return *l.peer, true
+}
+
+func (g *real) away(m link.Macvlan) (klink, bool) {
+	k, err := g.snapshot()
+	if err != nil {
+		return klink{}, false
+	}
+	l := k.inside(m)
+	if l == nil {
+		return klink{}, false
+	}
+	return *l, true
 }
 
 // snapshot reads what the kernel holds into the form of the one of memory.
@@ -86,7 +100,7 @@ func (g *real) readBoxes(k *kernel, byIndex map[int]*klink) error {
 		}
 		links, err := h.LinkList()
 		for _, l := range links {
-			if l.Type() != "veth" {
+			if l.Type() != "veth" && l.Type() != "macvlan" {
 				continue
 			}
 			x, readErr := g.read(h, l, path, nil)
@@ -125,6 +139,9 @@ func (g *real) read(h *netlink.Handle, l netlink.Link, ns string, names map[int]
 		if p := netip.PrefixFrom(ip.Unmap(), ones); !p.Addr().IsLinkLocalUnicast() {
 			x.addresses = append(x.addresses, p)
 		}
+	}
+	if x.kind == "ifb" || x.kind == "dummy" {
+		x.kind, x.mac = "isle", "" // the kernel's choice
 	}
 	if ns == "" && x.master != "" {
 		return x, g.readPort(x, l)
