@@ -16,6 +16,7 @@ import (
 	"fairway/bridge"
 	"fairway/driver"
 	"fairway/link"
+	"fairway/macvlan"
 	"fairway/nat"
 	"fairway/store"
 )
@@ -33,6 +34,7 @@ type world struct {
 	lackErr   error
 	annotated link.Set
 	released  map[netip.Prefix]bool // pools that Docker gave back
+	chosen    map[netip.Addr]bool   // gateways that nobody named
 	log       *logtest.Hook         // what was said
 	refreshed int                   // looks at the engine that were asked for
 	held      map[string][]string   // the host's ports, by owner
@@ -65,6 +67,9 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 		Modes: map[string]driver.Mode{"bridge": {
 			Settle: func(ctx context.Context, n *store.Network) error { return bridge.Settle(ctx, w, n) },
 			View:   func(n store.Network) (driver.View, error) { return bridge.New("test", n) },
+		}, "macvlan": {
+			Settle: func(ctx context.Context, n *store.Network) error { return macvlan.Settle(ctx, w, n) },
+			View:   func(n store.Network) (driver.View, error) { return macvlan.New("test", n) },
 		}},
 		Store: w, Kernel: w, Firewall: firewall{w}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
 		Guard: w.guard, HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
@@ -130,7 +135,7 @@ func (w *world) Link(_ context.Context, _, name string) (link.Info, error) {
 	if !w.links[name] {
 		return link.Info{}, unix.ENODEV
 	}
-	return link.Info{Name: name, Up: true}, nil
+	return link.Info{Name: name, Up: true, MTU: 1500, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}}, nil
 }
 
 func (w *world) SandboxAlive(path string) bool {
@@ -228,7 +233,7 @@ func (p pools) Released(_ string, subnet netip.Prefix, _ time.Time) bool {
 	return p.w.released[subnet]
 }
 
-func (pools) ChoseGateway(string, netip.Prefix, netip.Addr) bool { return false }
+func (p pools) ChoseGateway(_ string, _ netip.Prefix, ip netip.Addr) bool { return p.w.chosen[ip] }
 
 func (pools) Free(context.Context, string, netip.Prefix, time.Time, ...netip.Addr) error {
 	return nil

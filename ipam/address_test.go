@@ -562,3 +562,28 @@ func TestDelayEndsDuringCommit(t *testing.T) {
 		d.want(d.ask(pool, ""), "10.0.0.1/29")
 	})
 }
+
+// A gateway that nobody named is told apart from one that was.
+func TestChoseGateway(t *testing.T) {
+	d := newDesk(t, Options{})
+	for _, tt := range []struct {
+		ask  string
+		want bool
+	}{{"", true}, {"10.0.0.1", false}, {"10.0.0.9", false}} {
+		pool := d.poolOf(PoolSpec{Pool: "10.0.0.0/24"})
+		spec := AddressSpec{Pool: pool, Gateway: true}
+		if tt.ask != "" {
+			spec.Address = netip.MustParseAddr(tt.ask)
+		}
+		got, err := d.RequestAddress(t.Context(), spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is := d.ChoseGateway(SpaceLocal, netip.MustParsePrefix("10.0.0.0/24"), got.Addr()); is != tt.want {
+			t.Errorf("asked for %q, got %s: chosen %t", tt.ask, got, is)
+		}
+		if err := d.ReleasePool(t.Context(), pool); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
