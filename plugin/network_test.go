@@ -79,20 +79,20 @@ func TestNetworkCalls(t *testing.T) {
 			fake: &fake{reply: driver.EndpointReply{
 				MAC: "02:42:ac:11:00:02", IPv4: netip.MustParsePrefix("10.1.0.2/24"), IPv6: netip.MustParsePrefix("fd00:1::2/64"),
 			}},
-			call:  `CreateEndpoint {ID:e1 Network:n1 Engine: MAC:02:42:ac:11:00:02 IPv4:10.1.0.2/24 IPv6:fd00:1::2/64 Options:map[antispoof:off com.docker.network.endpoint.sysctls:net.ipv4.conf.IFNAME.log_martians=1]}`,
+			call:  `CreateEndpoint {ID:e1 Network:n1 Engine: MAC:02:42:ac:11:00:02 IPv4:10.1.0.2/24 IPv6:fd00:1::2/64 Options:map[antispoof:off com.docker.network.endpoint.sysctls:net.ipv4.conf.IFNAME.log_martians=1] Ports:1}`,
 			reply: `{"Interface":null}`,
 		},
 		{
 			name: "endpoint without a MAC gets one", method: "CreateEndpoint",
 			body:  `{` + ref + `,"Interface":{"Address":"10.1.0.2/24","AddressIPv6":"","MacAddress":""},"Options":{"com.docker.network.portmap":null}}`,
 			fake:  &fake{reply: driver.EndpointReply{MAC: "02:00:00:00:00:01"}},
-			call:  `CreateEndpoint {ID:e1 Network:n1 Engine: MAC: IPv4:10.1.0.2/24 IPv6:invalid Prefix Options:map[]}`,
+			call:  `CreateEndpoint {ID:e1 Network:n1 Engine: MAC: IPv4:10.1.0.2/24 IPv6:invalid Prefix Options:map[] Ports:0}`,
 			reply: `{"Interface":{"Address":"","AddressIPv6":"","MacAddress":"02:00:00:00:00:01"}}`,
 		},
 		{
 			name: "the MAC only as an option", method: "CreateEndpoint",
 			body:  `{` + ref + `,"Interface":{},"Options":{"com.docker.network.endpoint.macaddress":"AkKsEQAC"}}`,
-			call:  `CreateEndpoint {ID:e1 Network:n1 Engine: MAC:02:42:ac:11:00:02 IPv4:invalid Prefix IPv6:invalid Prefix Options:map[]}`,
+			call:  `CreateEndpoint {ID:e1 Network:n1 Engine: MAC:02:42:ac:11:00:02 IPv4:invalid Prefix IPv6:invalid Prefix Options:map[] Ports:0}`,
 			reply: `{"Interface":{"Address":"","AddressIPv6":"","MacAddress":"02:42:ac:11:00:02"}}`,
 		},
 		{name: "delete endpoint", method: "DeleteEndpoint", body: `{` + ref + `}`, call: `DeleteEndpoint n1 e1`, reply: `{}`},

@@ -336,6 +336,9 @@ func (w *world) raw(verb string, d *docker, c, n int, ports string) {
 	case "rmnet":
 		r.method = "DeleteNetwork"
 	case "steal":
+		if e.v6.IsValid() && !e.v4.IsValid() {
+			return // a living endpoint may lose its IPv6 address: driver's tests have that
+		}
 		r.method, r.endpoint, r.mac = "CreateEndpoint", "thief", ""
 	case "wrongnet":
 		r.method, r.network = "DeleteEndpoint", "nosuchnetwork"
