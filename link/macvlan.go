@@ -214,12 +214,9 @@ func (m marks) isInside(want Macvlan, l linkState) bool {
 // insideDiff says how a link in its sandbox differs from what is wanted; "" if
 // it doesn't: most of it is the container's own. One that was left in a crash
 // while it was being made has no mark and is down.
-func insideDiff(m Macvlan, l linkState) string {
-	switch {
-	case l.alias == "" && !l.up:
+func insideDiff(l linkState) string {
+	if l.alias == "" && !l.up {
 		return "was half made"
-	case !m.IPv6 && l.up && l.inet6 != nil && !l.inet6.disabled:
-		return "spoke IPv6 in the container"
 	}
 	return ""
 }
@@ -249,8 +246,7 @@ func (a *attempt) macvlanInside(s *space, m Macvlan, parent int) error {
 
 // mendInside repairs a link that is in its sandbox.
 func (a *attempt) mendInside(m Macvlan, have linkState) error {
-	what := insideDiff(m, have)
-	if what == "" {
+	if insideDiff(have) == "" {
 		return nil
 	}
 	inside, done, err := a.in(m.Sandbox)
@@ -258,12 +254,7 @@ func (a *attempt) mendInside(m Macvlan, have linkState) error {
 		return fmt.Errorf("sandbox: %w", err)
 	}
 	defer done()
-	if have.alias == "" && !have.up {
-		err = a.configure(inside, have.name, m.Alias, m.Inside)
-	} else {
-		err = a.setInet6(inside, have.name, "disable_ipv6", "1")
-	}
-	if err != nil {
+	if err := a.configure(inside, have.name, m.Alias, m.Inside); err != nil {
 		return fmt.Errorf("sandbox %s: %s: %w", m.Sandbox, have.name, err)
 	}
 	return nil
@@ -297,7 +288,7 @@ func (p *planner) macvlan(m Macvlan) {
 	switch {
 	case p.leaving[m.Name]:
 	case away:
-		p.make(m, insideDiff(m, inside))
+		p.make(m, insideDiff(inside))
 	case waits && !p.ours(here):
 		p.make(m, "was somebody else's")
 	case waits && !p.isFor(here, m.Alias):

@@ -77,7 +77,6 @@ type Macvlan struct {
 	MAC       net.HardwareAddr
 	MTU       int // bytes; 0: that of Parent
 	Alias     string
-	IPv6      bool // false: the interface in the sandbox speaks none
 
 	// Sandbox is the path of the network namespace that it was handed to; ""
 	// before Join and after Leave. If it isn't in there while its sandbox lives

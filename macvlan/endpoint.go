@@ -49,7 +49,7 @@ func (n Network) Attachment(e store.Endpoint) link.Set {
 	mac, _ := net.ParseMAC(e.MAC) // CheckEndpoint has seen it
 	return link.Set{link.Macvlan{
 		Namespace: n.Namespace, Name: e.Inside, Parent: n.Link, Mode: n.set.Mode, MAC: mac, MTU: n.MTU,
-		Alias: link.Mark(n.instance, e.ID, e.Container), IPv6: e.IPv6.IsValid(),
+		Alias:   link.Mark(n.instance, e.ID, e.Container),
 		Sandbox: e.Sandbox, Inside: n.Inside(e), Left: e.Confirmed && e.Sandbox == "",
 	}}
 }

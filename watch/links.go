@@ -97,7 +97,8 @@ func (l *links) link(gone bool, data []byte) bool {
 			return false
 		}
 	}
-	bridge := text(attribute(attributes, unix.IFLA_LINKINFO), unix.IFLA_INFO_KIND) == "bridge"
+	kind := text(attribute(attributes, unix.IFLA_LINKINFO), unix.IFLA_INFO_KIND)
+	bridge := kind == "bridge" || kind == "dummy" || kind == "ifb" // or what stands for one: see link.Isle
 	port := attribute(attributes, unix.IFLA_MASTER) != nil
 	return l.note(thing{link: name}, gone || !up || !bridge && !port) || renamed
 }

@@ -113,3 +113,39 @@ func TestLinksNotWantedAnyMore(t *testing.T) {
 }
 
 func nobody(string) bool { return false }
+
+// A parent is somebody else's link: it is looked at when it comes and goes, not
+// with each link that is made on it.
+func TestParents(t *testing.T) {
+	l := newLinks(nobody, func(link string) bool { return link == "eth1" })
+	for i, c := range []struct {
+		gone  bool
+		index int
+		name  string
+		up    bool
+		want  bool
+	}{
+		{false, 7, "eth1", true, true}, // new
+		{false, 7, "eth1", true, false},
+		{false, 7, "eth1", false, true},
+		{false, 7, "eth1", false, false},
+		{false, 7, "eth1", true, true},
+		{false, 8, "eth2", true, false},
+		{false, 7, "eth9", true, true}, // renamed
+		{false, 7, "eth9", true, false},
+		{false, 8, "eth1", true, true}, // the other takes its name
+		{true, 8, "eth1", true, true},
+		{true, 7, "eth9", true, false},
+	} {
+		kind := unix.RTM_NEWLINK
+		if c.gone {
+			kind = unix.RTM_DELLINK
+		}
+		if got := l.read(linkMessage(t, kind, c.index, c.name, c.up, "veth", 0)); got != c.want {
+			t.Errorf("%d: %+v: harm %t", i, c, got)
+		}
+		if took := l.take(); took != c.want {
+			t.Errorf("%d: %+v: a look would be taken: %t", i, c, took)
+		}
+	}
+}
