@@ -347,6 +347,9 @@ func (w *world) raw(verb string, d *docker, c, n int, ports string) {
 		return
 	}
 	w.send(r, false)
+	if verb == "leave" && net.shape.options["mode"] == "macvlan" {
+		w.g.moveOut(sandbox, e) // nothing on the host tells any more where that link is
+	}
 }
 
 // finish removes everything and looks whether anything is left.
