@@ -206,7 +206,12 @@ func TestUnitsUnderSystemd(t *testing.T) {
 	}
 	const ref = `"NetworkID":"n1","EndpointID":"e1"`
 	pool := b.call("IpamDriver.RequestPool", `{"AddressSpace":"fairway-local","Pool":"10.99.0.0/24"}`)["PoolID"]
-	if got := b.run("systemctl", "is-active", "fairway.service"); got != "active" {
+	// It answers as soon as it can; systemd hears a moment later.
+	got := ""
+	for end := time.Now().Add(10 * time.Second); got != "active" && time.Now().Before(end); {
+		got = b.run("systemctl", "is-active", "fairway.service")
+	}
+	if got != "active" {
 		t.Errorf("service after it: %s", got)
 	}
 	b.call("IpamDriver.RequestAddress", fmt.Sprintf(`{"PoolID":%q,"Address":"10.99.0.1","Options":{"RequestAddressType":"com.docker.network.gateway"}}`, pool))
