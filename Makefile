@@ -12,7 +12,7 @@ with_tag = $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build $(1)
 PLUGIN ?= fairway
 DOCKER ?= docker
 
-.PHONY: help build plugin test test-unit test-mutants test-kernel test-e2e demo bench lint fuzz clean
+.PHONY: help build plugin test test-unit test-mutants test-kernel test-vm test-e2e demo bench lint fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ plugin: build ## make the managed plugin fairway:latest in this machine's Docker
 	packaging/plugin/make bin/fairway bin/plugin
 	$(SUDO) $(DOCKER) plugin create $(PLUGIN) bin/plugin
 
-test: lint test-unit test-mutants test-kernel test-e2e ## run all tests (root; under 30 minutes)
+test: lint test-unit test-mutants test-kernel test-e2e ## run all tests but those in the virtual machine (root; under 30 minutes)
 
 test-unit: ## run the tests that need no root (under 3 minutes)
 	$(GO) test ./...
@@ -34,6 +34,9 @@ test-mutants: ## plant bugs, one at a time, and check that the model test catche
 
 test-kernel: packages ## run the tests against this kernel, in namespaces of their own (root)
 	$(SUDO) $(GO) test -tags kernel -timeout 15m $(call with_tag,kernel)
+
+test-vm: packages ## run kernel tests on Debian 12's kernel, in an emulated machine (root; makes its directory first, once)
+	$(SUDO) $(GO) test -tags vm -timeout 31m ./test/vm
 
 test-e2e: packages ## run the tests on real Docker Engines (root; makes their directories first, once)
 	$(SUDO) $(GO) test -tags e2e -timeout 40m -parallel 4 ./test/e2e
@@ -51,6 +54,7 @@ lint: ## check the form of the code
 	$(GO) vet -tags e2e ./...
 	$(GO) vet -tags bench ./...
 	$(GO) vet -tags mutants ./...
+	$(GO) vet -tags kernel,vm ./test/...
 
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \

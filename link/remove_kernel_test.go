@@ -86,7 +86,8 @@ func TestBridgeTaken(t *testing.T) {
 	if got := names(t, c); !slices.Equal(got, []string{"fwb1"}) {
 		t.Errorf("links %v, want only the bridge", got)
 	}
-	run(t, "ip", "link", "set", "fwb1", "name", "br0")
+	run(t, "ip", "link", "set", "fwb1", "down") // before Linux 6.2 no link that is up is renamed
+	run(t, "ip", "link", "set", "fwb1", "up", "name", "br0")
 	_, err = c.Reconcile(t.Context(), network(c))
 	must(t, err)
 	must(t, c.Apply(t.Context(), endpoint(c, 1)))

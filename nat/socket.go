@@ -14,10 +14,13 @@ import (
 // none: this kernel may have no such sockets, and only packets matter. With
 // freebind the address need not be the host's (ip(7) IP_FREEBIND).
 //
-// A tcp socket has SO_REUSEADDR while it is bound, so that connections in
-// TIME_WAIT don't refuse it, and not afterwards, so that no other socket gets
-// in that has the option (Go's listeners do). Udp knows no TIME_WAIT, and there
-// the option alone would let two sockets share the port.
+// A tcp socket that is refused tries again with SO_REUSEADDR, so that
+// connections in TIME_WAIT don't refuse it. It hasn't the option afterwards, so
+// that no other socket gets in that has it (Go's listeners do). The first try is
+// without, because Linux 6.1 (6.18 does not) remembers the option with the port:
+// others with the option may bind it there then, and are refused by listen(2) only.
+// Udp knows no TIME_WAIT, and there the option alone would let two sockets share
+// the port.
 func bind(k key, freebind bool) (fd int, err error) { return bindFamilies(k, freebind, false) }
 
 // bindFamilies is bind, with both for k's port on all addresses of IPv4, too, if k
@@ -40,19 +43,16 @@ func bindFamilies(k key, freebind, both bool) (fd int, err error) {
 			return fd, err
 		}
 	}
-	tcp := k.proto == unix.IPPROTO_TCP
-	if tcp {
-		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
-			return fd, err
-		}
+	if err = unix.Bind(fd, sockaddr(k.ip, k.port)); err != unix.EADDRINUSE || k.proto != unix.IPPROTO_TCP {
+		return fd, err
+	}
+	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return fd, err
 	}
 	if err = unix.Bind(fd, sockaddr(k.ip, k.port)); err != nil {
 		return fd, err
 	}
-	if tcp {
-		return fd, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
-	}
-	return fd, nil
+	return fd, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
 }
 
 func open(k key, both bool) (int, error) {

@@ -18,18 +18,29 @@ type step struct {
 
 // rules returns the four rules, those first that open. That for answers has the
 // priority of the one that closes: what carries its bit carries the other, too.
-func (t *Table) rules(family int) []*netlink.Rule {
+func (t *Table) rules(family, first int) []*netlink.Rule {
 	one := func(offset int) *netlink.Rule {
 		r := netlink.NewRule()
-		r.Family, r.Protocol, r.Priority = family, protocol, t.opts.Priority+offset
+		r.Family, r.Protocol, r.Priority = family, protocol, first+offset
 		return r
 	}
 	end, own, closed, answers := one(2), one(0), one(1), one(1)
 	end.Type = nl.FR_ACT_NOP
-	own.IifName, own.Goto = "lo", t.opts.Priority+2
+	own.IifName, own.Goto = "lo", first+2
 	closed.Table, closed.Mask = t.opts.Priority, &t.opts.Marks.Reach // mark 0 of these bits
 	answers.Table, answers.Mark, answers.Mask = t.answers(), t.opts.Marks.Carry, &t.opts.Marks.Carry
 	return []*netlink.Rule{end, own, answers, closed}
+}
+
+// first returns the priority of the first rule: as set, or lower where another's
+// rule is before it, which would route what ours close. A rule that is added
+// without a priority, as by wg-quick(8), gets there: one below the lowest
+// (fib_default_rule_pref in the kernel's net/core/fib_rules.c).
+func (t *Table) first(have held) int {
+	if have.lowest > 3 && have.lowest < t.opts.Priority {
+		return have.lowest - 3
+	}
+	return t.opts.Priority
 }
 
 // answers returns the number of the table that leads to the host itself.
@@ -59,7 +70,7 @@ const loopback = 1 // LOOPBACK_IFINDEX of the kernel: the index of lo in every n
 func (t *Table) plan(family int, have held, want wanted) (steps []step) {
 	var rules []*netlink.Rule
 	if want.any() {
-		rules = t.rules(family)
+		rules = t.rules(family, t.first(have))
 	}
 	kept := map[int]bool{} // indexes of have.rules
 	var adds []step

@@ -221,6 +221,7 @@ func (w wanted) any() bool { return w.carries || len(w.closed) > 0 }
 type held struct {
 	rules  []netlink.Rule
 	routes []netlink.Route
+	lowest int // the lowest priority of others' rules; 0 if there is none
 }
 
 // read returns what is ours, also under other numbers than those wanted now.
@@ -232,6 +233,9 @@ func (t *Table) read(family int) (h held, err error) {
 	tables := map[int]bool{t.opts.Priority: true, t.answers(): true}
 	for _, r := range rules {
 		if r.Protocol != protocol {
+			if r.Protocol != unix.RTPROT_KERNEL && r.Priority > 0 && (h.lowest == 0 || r.Priority < h.lowest) {
+				h.lowest = r.Priority
+			}
 			continue
 		}
 		r.Family = family

@@ -55,7 +55,7 @@ func twoFamilies() nat.Network {
 }
 
 const others = `
-	ip rule add fwmark 0xca6c/0xffffffff lookup 51820 priority 3500
+	ip rule add fwmark 0xca6c/0xffffffff lookup 51820 priority 4500
 	ip -6 rule add fwmark 0x80000/0xff0000 lookup main priority 5210
 	ip route add unreachable 198.51.100.0/24 table 51820
 	ip route add unreachable 203.0.113.0/24 table 4000`
@@ -116,6 +116,45 @@ func TestTable(t *testing.T) {
 	}
 	if now := dump(t); now != before {
 		t.Errorf("removal left\n%s, want\n%s", now, before)
+	}
+}
+
+// TestBefore: a rule that is added without a priority gets before ours, and ours
+// go before it again, in its family, as long as it is there.
+func TestBefore(t *testing.T) {
+	host(t)
+	networks := []nat.Network{twoFamilies()}
+	table := newTable(t, Options{Options: nat.Options{Instance: "test1"}})
+	reconcile := func() {
+		t.Helper()
+		for range 2 {
+			if _, err := table.Reconcile(t.Context(), networks); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	reconcile()
+	usual := dump(t)
+	for range 2 {
+		run(t, "ip rule add lookup main suppress_prefixlength 0; ip rule add not fwmark 51820 lookup 51820")
+		reconcile()
+		now := run(t, "ip rule")
+		for _, want := range []string{
+			"3995:\tfrom all iif lo goto 3997", "3996:\tfrom all fwmark 0/0x10000000 lookup 4000", "3997:\tfrom all nop",
+			"3998:\tnot from all fwmark 0xca6c lookup 51820", "3999:\tfrom all lookup main suppress_prefixlength 0",
+		} {
+			if !strings.Contains(now, want) {
+				t.Errorf("%q is missing in\n%s", want, now)
+			}
+		}
+		if strings.Contains(now, "4002:") || !strings.Contains(run(t, "ip -6 rule"), "4002:") {
+			t.Errorf("the rules are\n%s", dump(t))
+		}
+		run(t, "ip rule del lookup main suppress_prefixlength 0; ip rule del not fwmark 51820 lookup 51820")
+		reconcile()
+		if now := dump(t); now != usual {
+			t.Errorf("without it\n%s, want\n%s", now, usual)
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ func newNamespace(t testing.TB, name string) *namespace {
 		t.Fatalf("network namespace %s: %v (the kernel tests need root)", name, err)
 	}
 	t.Cleanup(func() { n.h.Close() })
-	n.run(t, "ip", "link", "set", "lo", "up")
+	n.address(t, "lo")
 	return n
 }
 
@@ -129,8 +129,6 @@ func (n *namespace) serve(t testing.TB, network, address string) {
 
 func host(addrPort string) string { return netip.MustParseAddrPort(addrPort).Addr().String() }
 
-const patience = 400 * time.Millisecond
-
 // ask connects and returns who answered and whose address that one saw; "" if
 // nobody did.
 func (n *namespace) ask(network, address string) (answer string) {
@@ -138,6 +136,10 @@ func (n *namespace) ask(network, address string) (answer string) {
 		d := net.Dialer{Timeout: patience}
 		if strings.HasPrefix(network, "ip") {
 			answer = ping(network, address)
+			return
+		}
+		if network == "sctp-socket" {
+			answer = connectSCTP(address)
 			return
 		}
 		if strings.HasPrefix(network, "sctp") {

@@ -3,10 +3,13 @@
 package firewall
 
 import (
+	"fmt"
+	"net"
 	"net/netip"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"fairway/nat"
 )
@@ -37,8 +40,7 @@ func newWorld(t testing.TB, kind backend) *world {
 	w.host.sysctl(t, "net/ipv6/conf/default/accept_dad", "0")
 	w.pair(t, "eth0", w.lan, "192.0.2.2/24", "192.0.2.1", "2001:db8:f::2/64", "2001:db8:f::1")
 	w.address(t, "eth0", "192.0.2.1/24", "2001:db8:f::1/64")
-	w.host.run(t, "ip", "route", "add", "default", "via", "192.0.2.2")
-	w.host.run(t, "ip", "-6", "route", "add", "default", "via", "2001:db8:f::2")
+	w.host.route(t, "192.0.2.2", "2001:db8:f::2")
 	w.bridge(t, "fwa", "172.30.1.1/24", "2001:db8:a::1/64")
 	w.bridge(t, "fwb", "172.30.2.1/24", "2001:db8:b::1/64")
 	w.bridge(t, "docker0", "172.17.0.1/16", "2001:db8:d::1/64")
@@ -65,39 +67,80 @@ func (w *world) bridge(t testing.TB, name string, addrs ...string) {
 
 func (w *world) address(t testing.TB, link string, addrs ...string) {
 	t.Helper()
-	for _, a := range addrs {
-		args := []string{"ip", "address", "add", a, "dev", link}
-		if netip.MustParsePrefix(a).Addr().Is6() {
-			args = append(args, "nodad")
-		}
-		w.host.run(t, args...)
-	}
-	w.host.run(t, "ip", "link", "set", link, "up")
+	w.host.address(t, link, addrs...)
 }
 
 func (w *world) container(t testing.TB, bridge string, n *namespace, addr4, gw4, addr6, gw6 string) {
 	t.Helper()
 	w.pair(t, "v"+n.name, n, addr4, gw4, addr6, gw6)
-	w.host.run(t, "ip", "link", "set", "v"+n.name, "master", bridge)
+	w.host.netlink(t, "put "+n.name+" on "+bridge, func() error {
+		port, err := netlink.LinkByName("v" + n.name)
+		if err != nil {
+			return err
+		}
+		b, err := netlink.LinkByName(bridge)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMaster(port, b)
+	})
 }
 
 // pair connects n to the host; its end is eth0.
 func (w *world) pair(t testing.TB, link string, n *namespace, addr4, gw4, addr6, gw6 string) {
 	t.Helper()
-	var err error
-	w.host.do(func() {
+	w.host.netlink(t, "veth to "+n.name, func() error {
 		veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: link}, PeerName: "eth0", PeerNamespace: netlink.NsFd(n.h)}
-		err = netlink.LinkAdd(veth)
+		if err := netlink.LinkAdd(veth); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(veth)
 	})
+	n.address(t, "eth0", addr4, addr6)
+	n.route(t, gw4, gw6)
+}
+
+// netlink runs f in the namespace. Where a test makes many links it is much
+// faster than as many ip(8).
+func (n *namespace) netlink(t testing.TB, what string, f func() error) {
+	t.Helper()
+	var err error
+	n.do(func() { err = f() })
 	if err != nil {
-		t.Fatalf("veth %s to %s: %v", link, n.name, err)
+		t.Fatalf("%s: %s: %v", n.name, what, err)
 	}
-	w.host.run(t, "ip", "link", "set", link, "up")
-	n.run(t, "ip", "address", "add", addr4, "dev", "eth0")
-	n.run(t, "ip", "address", "add", addr6, "dev", "eth0", "nodad")
-	n.run(t, "ip", "link", "set", "eth0", "up")
-	n.run(t, "ip", "route", "add", "default", "via", gw4)
-	n.run(t, "ip", "-6", "route", "add", "default", "via", gw6)
+}
+
+// address gives a link addresses, and sets it up.
+func (n *namespace) address(t testing.TB, link string, addrs ...string) {
+	t.Helper()
+	n.netlink(t, fmt.Sprintf("%s with %v", link, addrs), func() error {
+		l, err := netlink.LinkByName(link)
+		if err != nil {
+			return err
+		}
+		for _, s := range addrs {
+			a, err := netlink.ParseAddr(s)
+			if err != nil {
+				return err
+			}
+			a.Flags = unix.IFA_F_NODAD // without a meaning in IPv4
+			if err = netlink.AddrAdd(l, a); err != nil {
+				return err
+			}
+		}
+		return netlink.LinkSetUp(l)
+	})
+}
+
+// route makes default routes by gateways.
+func (n *namespace) route(t testing.TB, gateways ...string) {
+	t.Helper()
+	for _, g := range gateways {
+		n.netlink(t, "default route by "+g, func() error {
+			return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(g)})
+		})
+	}
 }
 
 // networks returns the state of fwa and fwb, to be varied by a test.

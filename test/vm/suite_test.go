@@ -1,0 +1,176 @@
+//go:build vm
+
+package vm
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A part is a package whose tests for a kernel run in the machine. An emulated
+// processor is some ten times slower: left out is what is only long, and only
+// narrows a test to some of its subtests, as -run does.
+type part struct {
+	dir  string
+	left []string
+	only map[string]string
+}
+
+// parts run in this order.
+var parts = []part{
+	{dir: "nat"}, {dir: "nat/guard"}, {dir: "nat/proxy"}, {dir: "nat/unroutable"},
+	{dir: "watch", left: []string{"TestOthersAreNoConcern"}}, // two looks where a faster machine needs one
+	{dir: "link", left: []string{"TestBridgeIsFull", "TestReconcileWhileOthersWork"}},
+	{dir: "test/firewall", left: []string{
+		"TestClientsOfEndpoint", "TestClientsRouted", "TestInternalUpdate", "TestReconcileTakesOver",
+		"TestDockerStartsLater", "TestDockerMakesNetworkLater", "TestAdministratorInDockerUser", "TestUplinkBridge",
+		"TestGuardForward", "TestOtherBackend", "TestSteps", "TestBehindItsBack",
+	}, only: map[string]string{
+		"TestClients": "/192.0.2.0/24$",
+		"TestHairpin": "/^br_netfilter,_hairpin$",
+		"TestMatrix":  "/(nft|legacy)/28.5/DROP",
+	}},
+}
+
+var (
+	onePart    = flag.String("part", "", "run only this `package` in the machine, all its tests for a kernel")
+	onePattern = flag.String("pattern", "", "with -part, only tests that match, as -run does")
+)
+
+const top = "../.."
+
+var (
+	tagLine  = regexp.MustCompile(`(?m)^//go:build (.*)$`)
+	testLine = regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+)
+
+// tests returns the names of a package's tests that need a kernel, but for what
+// is left out: those in files with the tag kernel or vm. Its unit tests would
+// only take time here.
+func (p part) tests(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(top, p.dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tag := tagLine.FindSubmatch(text)
+		if tag == nil || !strings.Contains(string(tag[1]), "kernel") {
+			continue
+		}
+		for _, m := range testLine.FindAllSubmatch(text, -1) {
+			names = append(names, string(m[1]))
+		}
+	}
+	for _, name := range slices.Concat(p.left, slices.Collect(maps.Keys(p.only))) {
+		if !slices.Contains(names, name) {
+			t.Fatalf("%s has no test %s", p.dir, name)
+		}
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(p.left, name) })
+}
+
+// pattern returns the argument of -run for tests.
+func (p part) pattern(tests []string) string {
+	var all []string
+	for _, name := range tests {
+		pattern := "^" + name + "$"
+		if sub := p.only[name]; sub != "" {
+			pattern += "/" + sub
+		}
+		all = append(all, pattern)
+	}
+	return strings.Join(all, "|")
+}
+
+// compile makes dir/tests, as the script init expects it, and returns the tests
+// of each part that must run.
+func compile(t *testing.T, dir string) map[string][]string {
+	t.Helper()
+	expected := map[string][]string{}
+	var order []string
+	todo := parts
+	if *onePart != "" {
+		todo = []part{{dir: *onePart}}
+	}
+	for _, p := range todo {
+		name := strings.ReplaceAll(p.dir, "/", "-")
+		order = append(order, name)
+		expected[name] = p.tests(t)
+		to := filepath.Join(dir, "tests", name)
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("go", "test", "-c", "-tags", "kernel,vm", "-ldflags=-s -w", "-o", filepath.Join(to, "test.bin"), "./"+p.dir)
+		cmd.Dir = top
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("compile %s: %v\n%s", p.dir, err, out)
+		}
+		pattern := p.pattern(expected[name])
+		if *onePattern != "" {
+			pattern, expected[name] = *onePattern, nil
+		}
+		write(t, filepath.Join(to, "run"), pattern)
+		if data := filepath.Join(top, p.dir, "testdata"); exists(data) {
+			if err := os.CopyFS(filepath.Join(to, "testdata"), os.DirFS(data)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(t, filepath.Join(dir, "tests", "order"), strings.Join(order, "\n"))
+	return expected
+}
+
+// initramfs packs what the machine boots into the file dir/initramfs.
+func initramfs(t *testing.T, root, dir string) string {
+	t.Helper()
+	path := filepath.Join(dir, "initramfs")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	script, err := os.ReadFile("init")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCpioWriter(f)
+	c.device("dev", 0o040755, 0, 0, nil)
+	c.device("dev/console", 0o020600, 5, 1, nil)
+	c.entry("init", 0o100755, script)
+	err = c.tree(root, "")
+	if err == nil {
+		err = c.tree(filepath.Join(dir, "tests"), "tests")
+	}
+	if err == nil {
+		err = c.close()
+	}
+	if err != nil {
+		t.Fatal(fmt.Errorf("initramfs: %w", err))
+	}
+	return path
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
