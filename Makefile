@@ -35,7 +35,8 @@ test-mutants: ## plant bugs, one at a time, and check that the model test catche
 test-kernel: packages ## run the tests against this kernel, in namespaces of their own (root)
 	$(SUDO) $(GO) test -tags kernel -timeout 15m $(call with_tag,kernel)
 
-test-vm: packages ## run kernel tests on Debian 12's kernel, in an emulated machine (root; makes its directory first, once)
+test-vm: ## run kernel tests on Debian 12's kernel, in an emulated machine (root; makes its directory first, once)
+	@$(SUDO) test/packages qemu-system-x86_64:qemu-system-x86
 	$(SUDO) $(GO) test -tags vm -timeout 31m ./test/vm
 
 test-e2e: packages ## run the tests on real Docker Engines (root; makes their directories first, once)

@@ -67,6 +67,20 @@ func (l *links) read(m netlink.Message) bool {
 	return false
 }
 
+// otherOrder reports whether a policy rule went, or one came that isn't ours: it
+// may be before ours.
+func otherOrder(m netlink.Message, ours uint8) bool {
+	switch m.Header.Type {
+	case unix.RTM_DELRULE:
+		return true
+	case unix.RTM_NEWRULE:
+		const header = 12 // struct fib_rule_hdr of linux/fib_rules.h
+		p := attribute(m.Data[min(header, len(m.Data)):], unix.FRA_PROTOCOL)
+		return len(p) != 1 || p[0] != ours
+	}
+	return false
+}
+
 // link reads struct ifinfomsg, see rtnetlink(7).
 func (l *links) link(gone bool, data []byte) bool {
 	if len(data) < unix.SizeofIfInfomsg || data[0] != unix.AF_UNSPEC {

@@ -149,3 +149,24 @@ func TestParents(t *testing.T) {
 		}
 	}
 }
+
+func TestOtherOrder(t *testing.T) {
+	rule := func(protocol byte) []byte {
+		return append(make([]byte, 12), 5, 0, unix.FRA_PROTOCOL, 0, protocol, 0, 0, 0)
+	}
+	for name, c := range map[string]struct {
+		m    netlink.Message
+		want bool
+	}{
+		"ours":             {message(t, unix.RTM_NEWRULE, rule(102)), false},
+		"another's":        {message(t, unix.RTM_NEWRULE, rule(3)), true},
+		"nobody's":         {message(t, unix.RTM_NEWRULE, make([]byte, 12)), true},
+		"cut short":        {message(t, unix.RTM_NEWRULE, make([]byte, 4)), true},
+		"one that is gone": {message(t, unix.RTM_DELRULE, rule(102)), true},
+		"no rule":          {message(t, unix.RTM_NEWADDR, rule(3)), false},
+	} {
+		if got := otherOrder(c.m, 102); got != c.want {
+			t.Errorf("%s: %t, want %t", name, got, c.want)
+		}
+	}
+}

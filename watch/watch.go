@@ -26,7 +26,9 @@ type Options struct {
 	// and reports whether something had to be repaired. Each is called by one
 	// goroutine.
 	Firewall, Links func(context.Context) (found bool)
-	Log             logrus.FieldLogger // nil: silent
+	// RuleProtocol is what policy rules of ours are marked with: rtm_protocol.
+	RuleProtocol uint8
+	Log          logrus.FieldLogger // nil: silent
 }
 
 // A Watcher calls for looks when others changed something of ours.
@@ -73,7 +75,7 @@ func New(opts Options) (*Watcher, error) {
 			if seen.read(m) {
 				w.links.wake()
 			}
-			if m.Header.Type == unix.RTM_DELRULE { // they go with marks, which rules set
+			if otherOrder(m, opts.RuleProtocol) {
 				w.firewall.wake()
 			}
 		},

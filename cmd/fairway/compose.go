@@ -16,6 +16,7 @@ import (
 	"fairway/link"
 	"fairway/nat"
 	"fairway/nat/proxy"
+	"fairway/nat/unroutable"
 	"fairway/store"
 	"fairway/watch"
 )
@@ -127,7 +128,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 // watchKernel makes what has harm by others repaired at once.
 func watchKernel(instance string, d *driver.Driver, log logrus.FieldLogger) (*watch.Watcher, error) {
 	return watch.New(watch.Options{
-		Instance: instance, Wanted: d.Wants, Parent: d.IsParent, Log: log, Links: look(log, d.Reconcile), Firewall: look(log, d.RepairFirewall),
+		Instance: instance, RuleProtocol: unroutable.Protocol, Wanted: d.Wants, Parent: d.IsParent, Log: log, Links: look(log, d.Reconcile), Firewall: look(log, d.RepairFirewall),
 	})
 }
 

@@ -26,7 +26,7 @@ func (t *Table) reportClashes(family int) error {
 			continue // no such table
 		}
 		for _, r := range routes {
-			if r.Protocol != protocol {
+			if r.Protocol != Protocol {
 				t.opts.Log.Warnf("unroutable: %s table %d holds another's route to %s, which packets will take: choose another --rule-priority",
 					name(family), table, r.Dst)
 				break
@@ -40,7 +40,7 @@ func (t *Table) reportClashes(family int) error {
 // that looks at a whole mark is none: we add to marks only on the way from and
 // to our own networks.
 func (t *Table) clash(r netlink.Rule) string {
-	if r.Protocol == protocol || r.Protocol == unix.RTPROT_KERNEL {
+	if r.Protocol == Protocol || r.Protocol == unix.RTPROT_KERNEL {
 		return ""
 	}
 	mask := uint32(0)

@@ -21,7 +21,7 @@ type step struct {
 func (t *Table) rules(family, first int) []*netlink.Rule {
 	one := func(offset int) *netlink.Rule {
 		r := netlink.NewRule()
-		r.Family, r.Protocol, r.Priority = family, protocol, first+offset
+		r.Family, r.Protocol, r.Priority = family, Protocol, first+offset
 		return r
 	}
 	end, own, closed, answers := one(2), one(0), one(1), one(1)
@@ -48,7 +48,7 @@ func (t *Table) answers() int { return t.opts.Priority + 1 }
 
 // route returns the one that closes a subnet.
 func (t *Table) route(family int, p netip.Prefix) *netlink.Route {
-	return &netlink.Route{Family: family, Table: t.opts.Priority, Type: unix.RTN_UNREACHABLE, Protocol: protocol, Dst: network(p)}
+	return &netlink.Route{Family: family, Table: t.opts.Priority, Type: unix.RTN_UNREACHABLE, Protocol: Protocol, Dst: network(p)}
 }
 
 // toHost returns the route by which answers come to a socket of the host's that
@@ -59,7 +59,7 @@ func (t *Table) toHost(family int) *netlink.Route {
 		everywhere = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
 	return &netlink.Route{
-		Family: family, Table: t.answers(), Type: unix.RTN_LOCAL, Protocol: protocol,
+		Family: family, Table: t.answers(), Type: unix.RTN_LOCAL, Protocol: Protocol,
 		Scope: netlink.SCOPE_HOST, LinkIndex: loopback, Dst: network(everywhere),
 	}
 }

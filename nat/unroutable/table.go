@@ -20,8 +20,8 @@ import (
 // and those of most others at 32000.
 const DefaultPriority = 4000
 
-// protocol marks rules and routes as ours (rtm_protocol; see rtnetlink(7)).
-const protocol = 102
+// Protocol marks rules and routes as ours (rtm_protocol; see rtnetlink(7)).
+const Protocol = 102
 
 // Options make a Table.
 type Options struct {
@@ -232,7 +232,7 @@ func (t *Table) read(family int) (h held, err error) {
 	}
 	tables := map[int]bool{t.opts.Priority: true, t.answers(): true}
 	for _, r := range rules {
-		if r.Protocol != protocol {
+		if r.Protocol != Protocol {
 			if r.Protocol != unix.RTPROT_KERNEL && r.Priority > 0 && (h.lowest == 0 || r.Priority < h.lowest) {
 				h.lowest = r.Priority
 			}
@@ -250,7 +250,7 @@ func (t *Table) read(family int) (h held, err error) {
 			return h, fmt.Errorf("unroutable: list routes of table %d: %w", table, err)
 		}
 		for _, r := range routes {
-			if r.Protocol == protocol {
+			if r.Protocol == Protocol {
 				h.routes = append(h.routes, r)
 			}
 		}
