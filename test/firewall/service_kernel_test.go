@@ -38,8 +38,8 @@ table inet filter {
 
 // TestNftablesService: what nftables.service runs when it starts and reloads
 // (nft -f), and when it stops (nft flush ruleset), each of which takes away all
-// there is of nftables.
-func TestNftablesService(t *testing.T) { eachBackend(t, testNftablesService) }
+// there is of nftables, but for a table that is the daemon's: see TestOwned.
+func TestNftablesService(t *testing.T) { eachOpen(t, testNftablesService) }
 
 func testNftablesService(t *testing.T, kind backend) {
 	w := newWorld(t, kind)
