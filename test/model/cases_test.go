@@ -184,6 +184,13 @@ func cases() []found {
 			rm c0
 			rmnet n0 !die *`,
 		},
+		{
+			"the firewall of a daemon that began anew knew of no network, and left one that was removed then",
+			`network n0 plain
+			network n2 plain
+			crash
+			rmnet n0`,
+		},
 	}
 }
 

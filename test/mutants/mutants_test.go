@@ -32,8 +32,8 @@ func mutants() []mutant {
 		},
 		{
 			"wrong order on others' bridges", "driver/network.go",
-			"\tif !n.Adopted {\n\t\tdone = d.commit(changes...)\n\t}\n\terr := work()\n\tif n.Adopted {",
-			"\tif n.Adopted {\n\t\tdone = d.commit(changes...)\n\t}\n\terr := work()\n\tif !n.Adopted {",
+			"\tif !n.onTheirs() {\n\t\tdone = d.commit(changes...)\n\t}\n\terr := work()\n\tif n.onTheirs() {",
+			"\tif n.onTheirs() {\n\t\tdone = d.commit(changes...)\n\t}\n\terr := work()\n\tif !n.onTheirs() {",
 		},
 		{
 			"leak on error", "driver/network.go",
@@ -89,7 +89,7 @@ func mutants() []mutant {
 		},
 		{
 			"networks leave a bridge side by side", "driver/network.go",
-			"if n.Adopted {\n\t\talone, err := d.lock.alone(ctx, onLink(n))\n\t\tif err != nil {\n\t\t\treturn err\n\t\t}\n\t\tdefer alone.release()\n\t}\n\tendpoints", "endpoints",
+			"if n.onTheirs() {\n\t\talone, err := d.lock.alone(ctx, onLink(n))\n\t\tif err != nil {\n\t\t\treturn err\n\t\t}\n\t\tdefer alone.release()\n\t}\n\tendpoints", "endpoints",
 		},
 		{
 			"forwarding before its guard", "driver/network.go",
