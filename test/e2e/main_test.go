@@ -3,8 +3,8 @@
 // Package e2e proves fairway on real engines: what a user would type, and what
 // a neighbour on the network would see. Package lab makes the hosts.
 //
-// A test named TestX/ENGINE runs on the host of that engine which all such
-// tests share, one at a time; tests that restart, kill or upgrade have hosts
+// A test named TestX/ENGINE runs on one of the few hosts of that engine which
+// all such tests share, one at a time; tests that restart, kill or upgrade have hosts
 // of their own. Where a test runs the same assertion on Docker's built-in
 // bridge, the driver's name is the next level: TestX/ENGINE/bridge.
 package e2e
@@ -37,7 +37,7 @@ var world struct {
 	driver string // under test
 
 	mu    sync.Mutex
-	hosts map[string]*shared
+	hosts map[string]*pool
 }
 
 func TestMain(m *testing.M) {

@@ -4,20 +4,29 @@ package e2e
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 
 	"fairway/test/e2e/lab"
 )
 
-// A shared host is used by one test at a time. A test that cannot leave it as
-// it was takes it along: the next one gets a new host.
-type shared struct {
+// sharedHosts is how many hosts of one engine the tests use at a time: what they
+// mostly do is wait, but two cores carry no more.
+const sharedHosts = 2
+
+// A pool has the hosts of one engine that tests share.
+type pool struct {
+	engine string
+	room   chan struct{} // held for each host that is in use
+
 	mu   sync.Mutex
-	host *lab.Host
+	idle []*lab.Host // the last one used is the first one taken
+	all  map[*lab.Host]bool
 }
 
-// on runs a test on the shared host of each engine. What the test leaves on
+// on runs a test on a shared host of each engine. What the test leaves on
 // the host is removed, and that nothing else stays is checked.
 func on(t *testing.T, engines []string, test func(t *testing.T, h *lab.Host)) {
 	t.Parallel()
@@ -31,36 +40,44 @@ func on(t *testing.T, engines []string, test func(t *testing.T, h *lab.Host)) {
 	}
 }
 
-// borrow waits for an engine's shared host.
+// borrow waits for a shared host of an engine, which one test uses at a time. A
+// test that cannot leave it as it was takes it along: the next one gets a new one.
 func borrow(t *testing.T, engine string) (*lab.Host, func()) {
 	t.Helper()
-	world.mu.Lock()
-	s := world.hosts[engine]
-	if s == nil {
-		if world.hosts == nil {
-			world.hosts = map[string]*shared{}
-		}
-		s = &shared{}
-		world.hosts[engine] = s
-	}
-	world.mu.Unlock()
-	s.mu.Lock()
-	if s.host == nil {
-		if err := s.start(t, engine); err != nil {
-			s.mu.Unlock()
+	p := poolOf(engine)
+	p.room <- struct{}{}
+	h := p.take()
+	if h == nil {
+		var err error
+		if h, err = p.start(t); err != nil {
+			<-p.room
 			t.Fatal(err)
 		}
 	}
-	return s.host, func() {
-		defer s.mu.Unlock()
-		usable := s.host.Clean(t)
-		explain(t, s.host)
-		if !usable {
-			if err := s.close(); err != nil {
-				t.Error(err)
-			}
+	return h, func() {
+		defer func() { <-p.room }()
+		usable := h.Clean(t)
+		explain(t, h)
+		if usable {
+			p.give(h)
+		} else if err := p.close(h); err != nil {
+			t.Error(err)
 		}
 	}
+}
+
+func poolOf(engine string) *pool {
+	world.mu.Lock()
+	defer world.mu.Unlock()
+	if world.hosts == nil {
+		world.hosts = map[string]*pool{}
+	}
+	p := world.hosts[engine]
+	if p == nil {
+		p = &pool{engine: engine, room: make(chan struct{}, sharedHosts), all: map[*lab.Host]bool{}}
+		world.hosts[engine] = p
+	}
+	return p
 }
 
 // tidy ends a part of a test on a shared host.
@@ -71,33 +88,55 @@ func tidy(t *testing.T, h *lab.Host) {
 	}
 }
 
-func (s *shared) start(t *testing.T, engine string) (err error) {
-	t.Helper()
-	if s.host, err = newHost(lab.Config{Name: "shared", Engine: world.tools.Engine(engine)}); err != nil {
-		return err
+// take returns a host that runs, or nil.
+func (p *pool) take() (h *lab.Host) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.idle); n > 0 {
+		h, p.idle = p.idle[n-1], p.idle[:n-1]
 	}
+	return h
+}
+
+func (p *pool) give(h *lab.Host) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, h)
+}
+
+// start makes one more host.
+func (p *pool) start(t *testing.T) (*lab.Host, error) {
+	t.Helper()
+	h, err := newHost(lab.Config{Name: "shared", Engine: world.tools.Engine(p.engine)})
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.all[h] = true
+	p.mu.Unlock()
 	ready := false
 	defer func() {
 		if !ready { // the test ends here: the next one starts anew
-			explain(t, s.host)
-			_ = s.close()
-			s.mu.Unlock()
+			explain(t, h)
+			_ = p.close(h)
+			<-p.room
 		}
 	}()
 	drivers := []string{"bridge"}
 	if world.driver == "fairway" {
-		s.host.StartFairway(t)
+		h.StartFairway(t)
 		drivers = append(drivers, "fairway")
 	}
-	s.host.StartEngine(t)
-	s.host.Baseline(t, drivers...)
+	h.StartEngine(t)
+	h.Baseline(t, drivers...)
 	ready = true
-	return nil
+	return h, nil
 }
 
-func (s *shared) close() error {
-	h := s.host
-	s.host = nil
+func (p *pool) close(h *lab.Host) error {
+	p.mu.Lock()
+	delete(p.all, h)
+	p.mu.Unlock()
 	return errors.Join(h.Close(), h.LAN.Close())
 }
 
@@ -113,9 +152,12 @@ func closeShared() error {
 	world.mu.Lock()
 	defer world.mu.Unlock()
 	var errs []error
-	for _, s := range world.hosts {
-		if s.host != nil {
-			errs = append(errs, s.close())
+	for _, p := range world.hosts {
+		p.mu.Lock()
+		hosts := slices.Collect(maps.Keys(p.all))
+		p.mu.Unlock()
+		for _, h := range hosts {
+			errs = append(errs, p.close(h))
 		}
 	}
 	world.hosts = nil

@@ -18,6 +18,10 @@ type state map[string][]string
 // part 2 of the test plan says 5 s.
 const settleTime = 5 * time.Second
 
+// warmTime is how long a host may take to come to rest after its first networks:
+// longer, since what their drivers set up for good falls into it.
+const warmTime = 30 * time.Second
+
 // Baseline remembers the host's state. Before that it makes and removes a
 // network of each driver with a container, since some of what they set up
 // stays for good: sysctls, firewall chains, the module-like parts of dockerd.
@@ -29,17 +33,19 @@ func (h *Host) Baseline(t testing.TB, drivers ...string) {
 		h.Docker(t, "network", "rm", "warm")
 	}
 	var err error
-	for range 20 { // until nothing changes any more
+	for deadline := time.Now().Add(warmTime); ; time.Sleep(100 * time.Millisecond) {
 		last := h.before
 		if h.before, err = h.state(); err != nil {
 			t.Fatal(err)
 		}
-		if last != nil && difference(last, h.before) == "" {
+		warm := h.before.holding("10.97.0.", "fd97:")
+		if last != nil && warm == "" && difference(last, h.before) == "" {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: the host does not come to rest in %v; left of a network that was removed:\n%s", h.Name, warmTime, warm)
+		}
 	}
-	t.Fatal("the host does not come to rest")
 }
 
 // Clean removes every container and network of the host's engines, and then
@@ -179,6 +185,19 @@ func (h *Host) state() (state, error) {
 		}
 	}
 	return s, nil
+}
+
+// holding lists what has any of words in it.
+func (s state) holding(words ...string) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(s)) {
+		for _, l := range s[k] {
+			if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(l, w) }) {
+				out = append(out, "  "+k+": "+l)
+			}
+		}
+	}
+	return strings.Join(out, "\n")
 }
 
 // difference lists what is only in now (+) and only in before (-), as
