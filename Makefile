@@ -33,14 +33,14 @@ test-mutants: ## plant bugs, one at a time, and check that the model test catche
 	$(GO) test -tags mutants -timeout 15m ./test/mutants
 
 test-kernel: packages ## run the tests against this kernel, in namespaces of their own (root)
-	$(SUDO) $(GO) test -tags kernel -timeout 15m $(call with_tag,kernel)
+	$(SUDO) $(GO) test -tags kernel -timeout 15m -parallel 4 $(call with_tag,kernel)
 
 test-vm: ## run kernel tests on Debian 12's kernel, in an emulated machine (root; makes its directory first, once)
 	@$(SUDO) test/packages qemu-system-x86_64:qemu-system-x86
 	$(SUDO) $(GO) test -tags vm -timeout 31m ./test/vm
 
 test-e2e: packages ## run the tests on real Docker Engines (root; makes their directories first, once)
-	$(SUDO) $(GO) test -tags e2e -timeout 40m -parallel 4 ./test/e2e
+	$(SUDO) $(GO) test -tags e2e -timeout 40m -parallel 5 ./test/e2e
 
 demo: packages ## show fairway at work on a host made of namespaces (root)
 	@$(SUDO) $(GO) run -buildvcs=false ./test/demo

@@ -41,9 +41,9 @@ func newFirewall(ctx context.Context, c config, instance string, log logrus.Fiel
 
 func newBackend(ctx context.Context, choice string, opts nat.Options) (unroutable.Backend, error) {
 	if choice != "iptables" {
-		err := nftables.Probe()
+		f, err := nftables.New(ctx, nftables.Options{Options: opts, Open: openTable()})
 		if err == nil {
-			return nftables.New(ctx, nftables.Options{Options: opts, Open: openTable()})
+			return f, nil
 		}
 		if choice == "nftables" {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/google/nftables"
@@ -45,18 +46,22 @@ func New(opts nat.Options) (*Guard, error) {
 	}, nil
 }
 
-// Probe reports why the kernel can't hold the table, nil if it can: it makes one
-// like it under another name and deletes it in the same transaction.
+// Probe reports why the kernel can't hold the table, nil if it can: it has one, or
+// takes one like it under another name, which is deleted in the same transaction.
 func Probe() error {
 	g, err := New(nat.Options{Instance: "probe"})
 	if err != nil {
 		return err
 	}
-	g.table.Name += "-probe"
 	conn, err := dial()
 	if err != nil {
 		return err
 	}
+	tables, err := conn.ListTablesOfFamily(g.table.Family)
+	if err == nil && slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }) {
+		return nil
+	}
+	g.table.Name += "-probe"
 	if err = g.whole(conn, contentOf(nil)); err == nil {
 		conn.DelTable(g.table)
 		err = conn.Flush()

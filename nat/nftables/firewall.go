@@ -44,7 +44,8 @@ type Options struct {
 }
 
 // New returns a Firewall that has applied nothing yet: Reconcile takes over
-// what an earlier one left, in nftables and iptables.
+// what an earlier one left, in nftables and iptables. It fails if the kernel can't
+// hold our table.
 func New(ctx context.Context, options Options) (*Firewall, error) {
 	opts, err := options.Complete()
 	if err != nil {

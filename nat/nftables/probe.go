@@ -10,29 +10,19 @@ import (
 	"fairway/nat"
 )
 
-// Probe reports why the kernel can't hold our table, nil if it can: it makes
-// one like it under another name and deletes it in the same transaction.
-func Probe() error {
+// able returns what of marks the kernel can use: all, or not Carry where it has no
+// nft_socket; and an error that says why it can't hold our table.
+func able(marks nat.Marks) (nat.Marks, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return fmt.Errorf("nftables: uname: %w", err)
+		return marks, fmt.Errorf("nftables: uname: %w", err)
 	}
 	var major, minor int
 	release := unix.ByteSliceToString(u.Release[:])
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err == nil && (major < 5 || major == 5 && minor < 7) {
 		// Before, postrouting doesn't know by which link a packet came in.
-		return fmt.Errorf("nftables: Linux %s: want 5.7 or later", release)
+		return marks, fmt.Errorf("nftables: Linux %s: want 5.7 or later", release)
 	}
-	marks, err := nat.MarksOf(nat.DefaultMask)
-	if err == nil {
-		_, err = able(marks)
-	}
-	return err
-}
-
-// able returns what of marks the kernel can use: all, or not Carry where it has no
-// nft_socket.
-func able(marks nat.Marks) (nat.Marks, error) {
 	err := try(marks)
 	if err == nil {
 		return marks, nil
@@ -44,6 +34,8 @@ func able(marks nat.Marks) (nat.Marks, error) {
 	return marks, err
 }
 
+// try makes a table like ours under another name and deletes it in the same
+// transaction.
 func try(marks nat.Marks) error {
 	conn, err := dial()
 	if err != nil {

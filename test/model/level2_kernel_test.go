@@ -19,9 +19,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// How much of level 2 is played, by each of two threads.
+// How much of level 2 is played: sequences by each of a few threads, which mostly
+// wait for the kernel.
 const (
-	realSequences = 100
+	realThreads   = 4
+	realSequences = 50
 	realLines     = 23 // makes some 30 calls
 	bothSequences = 50
 )
@@ -82,14 +84,15 @@ func TestRealCases(t *testing.T) {
 func TestReal(t *testing.T) {
 	binary := build(t)
 	var played, calls, deaths atomic.Int64
-	t.Run("halves", func(t *testing.T) {
-		for i, half := range []string{onNftables, onIptables} {
-			t.Run(half, func(t *testing.T) {
+	t.Run("threads", func(t *testing.T) {
+		for i := range realThreads {
+			firewall := []string{onNftables, onIptables}[i%2]
+			t.Run(fmt.Sprint(firewall, i), func(t *testing.T) {
 				t.Parallel()
 				randomly(t, i*realSequences, realSequences, realGenerator(true), func(lines []line) error {
 					last := 0
 					played.Add(1)
-					return playReal(t, binary, half, lines, func(w *world, i int) error {
+					return playReal(t, binary, firewall, lines, func(w *world, i int) error {
 						calls.Add(int64(len(w.history) - last))
 						last = len(w.history)
 						if i == len(lines)-1 {

@@ -44,6 +44,7 @@ type real struct {
 	work     chan func() // done on a thread that is in the host's namespace
 	client   *http.Client
 	own      string // the instance of the daemon's store
+	checker  backend
 
 	mu      sync.Mutex
 	cmd     *exec.Cmd
@@ -356,7 +357,9 @@ func (g *real) records() (r store.Records, err error) {
 	if err != nil {
 		return r, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "fairway.db"), b, 0o600); err != nil {
+	// The room that the store keeps at the end is most of the file.
+	used := (len(bytes.TrimRight(b, "\x00")) + os.Getpagesize() - 1) / os.Getpagesize() * os.Getpagesize()
+	if err := os.WriteFile(filepath.Join(dir, "fairway.db"), b[:used], 0o600); err != nil {
 		return r, err
 	}
 	s, err := store.Open(dir, store.Options{})
@@ -484,23 +487,36 @@ func (g *real) moveOut(sandbox string, e *dep) {
 	}
 }
 
+// A backend can compare the kernel with what is wanted.
+type backend interface {
+	Reconcile(ctx context.Context, want nat.State) ([]nat.Repair, error)
+	Close() error
+}
+
+// check returns the backend that the daemon has, too. It is called in the host's
+// namespace.
+func (g *real) check() (b backend, err error) {
+	if g.checker != nil {
+		return g.checker, nil
+	}
+	if g.firewall == onIptables {
+		b, err = iptables.New(context.Background(), nat.Options{Instance: g.own})
+	} else {
+		b, err = nftables.New(context.Background(), nftables.Options{Options: nat.Options{Instance: g.own}, Open: true})
+	}
+	if err == nil {
+		g.checker = b
+	}
+	return b, err
+}
+
 // checkFirewall has the backend compare the kernel with what is wanted.
 func (g *real) checkFirewall(want nat.State) error {
 	return g.in(func() error {
-		var f interface {
-			Reconcile(context.Context, nat.State) ([]nat.Repair, error)
-			Close() error
-		}
-		var err error
-		if g.firewall == onIptables {
-			f, err = iptables.New(context.Background(), nat.Options{Instance: g.own})
-		} else {
-			f, err = nftables.New(context.Background(), nftables.Options{Options: nat.Options{Instance: g.own}, Open: true})
-		}
+		f, err := g.check()
 		if err != nil {
 			return err
 		}
-		defer f.Close()
 		repairs, err := f.Reconcile(context.Background(), want)
 		if err != nil {
 			return err
@@ -605,6 +621,9 @@ func (g *real) end() {
 	}
 	if g.foreign != nil {
 		g.foreign.Close()
+	}
+	if g.checker != nil {
+		g.checker.Close()
 	}
 	close(g.work)
 	g.nl.Close()
