@@ -22,6 +22,9 @@ type Mode struct {
 	// View returns what the record of a network says, or one line on what is
 	// wrong with it.
 	View func(n store.Network) (View, error)
+	// NoMAC: endpoints have the MAC address of their parent. None is chosen for
+	// them, and one that is given is for CheckEndpoint to refuse.
+	NoMAC bool
 }
 
 // A View is a recorded network seen by its mode: what must exist for it, and
@@ -48,6 +51,15 @@ type View interface {
 	IfaceName(store.Endpoint) string
 	KeepGatewayService() bool
 	Bindings(store.Endpoint, store.PortBinding) ([]store.PortBinding, error)
+}
+
+// A Sharer is a View whose endpoints' links are on a parent that other networks
+// may be on too.
+type Sharer interface {
+	// Kind is what all links on one parent must have in common, in words.
+	Kind() string
+	// Silent reports that nobody on the LAN asks who has an endpoint's address.
+	Silent() bool
 }
 
 // Store makes changes durable, in the order of the calls.

@@ -63,7 +63,7 @@ func (d *Driver) newEndpoint(ctx context.Context, n network, spec EndpointSpec) 
 		ID: spec.ID, Network: spec.Network, Engine: spec.Engine, Created: time.Now(),
 		MAC: spec.MAC, IPv4: spec.IPv4, IPv6: spec.IPv6, Options: spec.Options,
 	}
-	if e.MAC == "" {
+	if e.MAC == "" && !d.opts.Modes[n.Mode].NoMAC {
 		e.MAC = link.RandomMAC().String()
 	}
 	if err := n.view.CheckEndpoint(e); err != nil {

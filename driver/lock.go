@@ -14,7 +14,7 @@ const exclusive = 1 << 30
 
 // locks are the driver's locks, taken in this order: the world (shared by
 // calls, exclusive for Reconcile), an endpoint (exclusive), a network (shared by
-// its endpoints' calls, exclusive for its own), a bridge that networks share
+// its endpoints' calls, exclusive for its own), a link of the host that networks share
 // (exclusive for the calls of networks). Waiting ends with the context.
 type locks struct {
 	once  sync.Once

@@ -56,13 +56,13 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	if err != nil {
 		return err
 	}
-	if n.onTheirs() {
+	if n.shares() {
 		alone, err := d.lock.alone(ctx, onLink(n))
 		if err != nil {
 			return err
 		}
 		defer alone.release()
-		if n, err = d.settle(ctx, rec); err != nil { // what others have on the bridge may have changed
+		if n, err = d.settle(ctx, rec); err != nil { // what others have on the link may have changed
 			return err
 		}
 	}
@@ -83,9 +83,13 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	return nil
 }
 
-// onLink is the lock for a bridge of the host's, which several networks may be
+// shares reports whether n has things on a link of the host's that other networks
+// may want, too: see onTheirs, and VLANs.
+func (n network) shares() bool { return n.onTheirs() || len(n.VLANs) > 0 }
+
+// onLink is the lock for a link of the host's, which several networks may be
 // on: what is left to the others is known only while none comes or goes.
-func onLink(n network) string { return "bridge " + n.Link }
+func onLink(n network) string { return "bridge " + n.uplink() }
 
 func addressesOf(s store.Subnet) []netip.Addr {
 	out := slices.Collect(maps.Values(s.Aux))
@@ -182,6 +186,9 @@ func (d *Driver) admit(n network) error {
 	for _, o := range d.networks {
 		if o.Namespace != n.Namespace {
 			continue
+		}
+		if err := n.waitsFor(o); err != nil {
+			return err
 		}
 		if o.Link == n.Link && !(o.Adopted && n.Adopted) {
 			return fmt.Errorf("bridge %s: belongs to network %s", n.Link, o.title())
@@ -310,7 +317,7 @@ func (d *Driver) sharedWith(n network) map[link.Key]bool {
 	defer d.mu.Unlock()
 	shared := map[link.Key]bool{}
 	for _, o := range d.networks {
-		if o.ID == n.ID || o.Link != n.Link {
+		if o.ID == n.ID || o.Link != n.Link && len(o.VLANs) == 0 {
 			continue
 		}
 		for _, object := range o.view.Links() {
@@ -338,7 +345,7 @@ func (d *Driver) DeleteNetwork(ctx context.Context, id string) error {
 // removeNetwork takes n and what endpoints it still has out of the store, the
 // firewall and the kernel. The caller holds its lock.
 func (d *Driver) removeNetwork(ctx context.Context, n network) error {
-	if n.onTheirs() {
+	if n.shares() {
 		alone, err := d.lock.alone(ctx, onLink(n))
 		if err != nil {
 			return err

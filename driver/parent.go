@@ -26,11 +26,55 @@ func (n network) onParent() bool {
 // else's: addresses and neighbours on a bridge. A link on a parent has a mark.
 func (n network) onTheirs() bool { return n.Adopted && !n.onParent() }
 
+// silent reports that there is nobody to announce n's endpoints to.
+func (n network) silent() bool {
+	s, ok := n.view.(Sharer)
+	return ok && s.Silent()
+}
+
+// kind is what n's links must have in common with others on their parent; "" for
+// nothing.
+func (n network) kind() string {
+	if s, ok := n.view.(Sharer); ok {
+		return s.Kind()
+	}
+	return ""
+}
+
+// uplink is the link of the host that n waits for: its parent or, where that is a
+// VLAN of fairway's, the one that the VLAN is on.
+func (n network) uplink() string {
+	if len(n.VLANs) > 0 {
+		return n.VLANs[0].Parent
+	}
+	return n.Link
+}
+
+// hasVLAN reports whether a link is one that is made for n.
+func (n network) hasVLAN(link string) bool {
+	return slices.ContainsFunc(n.VLANs, func(v store.VLAN) bool { return v.Link == link })
+}
+
+// waitsFor says that n can't have a VLAN made, since network o has that link of
+// the host's own for its parent, and it is missing just now; nil if it can.
+func (n network) waitsFor(o network) error {
+	if o.onParent() && n.hasVLAN(o.Link) && !o.hasVLAN(o.Link) {
+		return fmt.Errorf("option parent=%q: network %s waits for link %s, which was not fairway's to make: make it yourself", n.Link, o.title(), o.Link)
+	}
+	return nil
+}
+
 // contends says why n can't be on the same link of the host as o; nil if it can.
 func (n network) contends(o network) error {
 	parent, alone := n.view.Parent()
 	other, theirs := o.view.Parent()
-	if parent == "" || other == "" || !alone && !theirs {
+	if parent == "" || other == "" {
+		return nil
+	}
+	if a, b := n.kind(), o.kind(); a != b && a != "" && b != "" {
+		return fmt.Errorf("option parent=%q: network %s has it (%s), and all networks on it must be of that kind", parent, o.title(), b)
+	}
+	if !alone && !theirs {
 		return nil
 	}
 	if theirs {
@@ -63,7 +107,7 @@ func (d *Driver) IsParent(link string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, n := range d.networks {
-		if n.Link == link && n.onParent() {
+		if n.onParent() && (n.Link == link || n.uplink() == link || n.hasVLAN(link)) {
 			return true
 		}
 	}
@@ -75,7 +119,7 @@ func (d *Driver) lookAtParents(ctx context.Context) {
 	waiting := map[string][]string{} // networks by their parent
 	for _, n := range d.sortedNetworks() {
 		if n.onParent() && n.Namespace == "" {
-			waiting[n.Link] = append(waiting[n.Link], n.title())
+			waiting[n.uplink()] = append(waiting[n.uplink()], n.title())
 		}
 	}
 	missing := map[string]bool{}
@@ -105,8 +149,8 @@ func (d *Driver) Remarks() map[string]string {
 	out := map[string]string{}
 	for id, n := range d.networks {
 		switch {
-		case n.onParent() && d.absent[n.Link]:
-			out[id] = "waits for " + n.Link
+		case n.onParent() && d.absent[n.uplink()]:
+			out[id] = "waits for " + n.uplink()
 		case d.invented[id]:
 			out[id] = "gateway may be Docker's invention: see gateway=none"
 		}
@@ -136,7 +180,7 @@ func (d *Driver) dropInvented(spec *NetworkSpec) {
 			spec.Subnets[i].Gateway = netip.Addr{}
 			continue
 		}
-		if strings.HasPrefix(s.Space, "fairway-") || spec.Options["gateway"] != "" || spec.Internal {
+		if strings.HasPrefix(s.Space, "fairway-") || !usesGateway(v, s) {
 			continue
 		}
 		d.mu.Lock()
@@ -145,6 +189,15 @@ func (d *Driver) dropInvented(spec *NetworkSpec) {
 		}
 		d.mu.Unlock()
 	}
+}
+
+// usesGateway reports whether endpoints with an address in s get its gateway.
+func usesGateway(v View, s store.Subnet) bool {
+	e := store.Endpoint{IPv4: s.Prefix}
+	if s.Is6() {
+		e = store.Endpoint{IPv6: s.Prefix}
+	}
+	return slices.Contains(v.Inside(e).Gateways, s.Gateway)
 }
 
 // asRecorded leaves out the gateways that were left out of the record.

@@ -55,11 +55,18 @@ func (d *Driver) announce(n network, e store.Endpoint) {
 	d.mu.Lock()
 	needed := d.heralds[e.ID] || n.onParent() // what a LAN remembers isn't known
 	d.mu.Unlock()
-	if !needed {
+	if !needed || n.silent() {
 		return
 	}
 	mac, ips := told(e)
 	d.work.later(func(ctx context.Context) {
+		if len(mac) == 0 {
+			parent, err := d.opts.Kernel.Link(ctx, n.Namespace, n.Link)
+			if err != nil {
+				return // gone meanwhile
+			}
+			mac = parent.MAC
+		}
 		if err := d.opts.Kernel.Announce(ctx, n.Namespace, n.Link, mac, ips...); err != nil {
 			d.log.WithField("endpoint", e.ID).Warn(err)
 		}
@@ -69,7 +76,7 @@ func (d *Driver) announce(n network, e store.Endpoint) {
 // announceInside is announce for those on the same parent, who don't hear what
 // the host sends there: by the container's own link, once it is in its sandbox.
 func (d *Driver) announceInside(n network, e store.Endpoint) {
-	if n.filtered() || e.Sandbox == "" {
+	if n.filtered() || e.Sandbox == "" || e.MAC == "" { // without a MAC address of its own, it is the same as before
 		return
 	}
 	mac, ips := told(e)
@@ -80,7 +87,7 @@ func (d *Driver) announceInside(n network, e store.Endpoint) {
 	})
 }
 
-// told returns what is announced of e.
+// told returns what is announced of e; no MAC address if it has its parent's.
 func told(e store.Endpoint) (mac net.HardwareAddr, ips []netip.Addr) {
 	mac, _ = net.ParseMAC(e.MAC) // CheckEndpoint has seen it
 	for _, c := range claimsOf(e) {

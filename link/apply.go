@@ -75,6 +75,8 @@ func (a *attempt) ensure(ctx context.Context, s *space, o Object) error {
 		return a.veth(ctx, s, o)
 	case Macvlan:
 		return a.macvlan(ctx, s, o)
+	case VLAN:
+		return a.vlan(ctx, s, o)
 	case Isle:
 		return a.isle(ctx, s, o)
 	case Address:

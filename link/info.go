@@ -19,7 +19,10 @@ type Info struct {
 	MAC       net.HardwareAddr
 	Alias     string
 	Up        bool
-	Master    int // index of the bridge or bond that it is a port of; 0 for none
+	Master    int  // index of the bridge or bond that it is a port of; 0 for none
+	Parent    int  // index of the link that a VLAN, macvlan or ipvlan is on; 0 for none in this namespace
+	VLAN      int  // ID of a VLAN; 0 for any other link
+	Ours      bool // made by this instance
 	Addresses []netip.Prefix
 }
 
@@ -50,7 +53,10 @@ func (c *Conn) info(namespace, name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info := Info{Name: l.name, Kind: cmp.Or(l.kind, "device"), Index: l.index, MTU: l.mtu, MAC: l.mac, Alias: l.alias, Up: l.up, Master: l.master}
+	info := Info{Name: l.name, Kind: cmp.Or(l.kind, "device"), Index: l.index, MTU: l.mtu, MAC: l.mac, Alias: l.alias, Up: l.up, Master: l.master, VLAN: l.vlan, Ours: c.ours(l)}
+	if l.kind != "veth" && !l.elsewhere {
+		info.Parent = l.peer
+	}
 	for a := range all {
 		if a.link == l.index {
 			info.Addresses = append(info.Addresses, a.prefix)

@@ -15,6 +15,16 @@ func macvlanModes() map[MacvlanMode]int {
 	return map[MacvlanMode]int{MacvlanPrivate: 1, MacvlanVEPA: 2, MacvlanBridge: 4, MacvlanPassthru: 8}
 }
 
+// ipvlanModes are the kernel's numbers, IPVLAN_MODE_* in linux/if_link.h.
+func ipvlanModes() map[IPvlanMode]int {
+	return map[IPvlanMode]int{IPvlanL2: 0, IPvlanL3: 1, IPvlanL3S: 2}
+}
+
+// ipvlanFlags are the kernel's numbers, IPVLAN_F_* in linux/if_link.h.
+func ipvlanFlags() map[IPvlanFlag]int {
+	return map[IPvlanFlag]int{IPvlanBridge: 0, IPvlanPrivate: 1, IPvlanVEPA: 2}
+}
+
 // newMacvlan asks for a link on a parent that is down, in the namespace of a
 // descriptor or, with -1, beside the parent.
 func newMacvlan(m Macvlan, parent int, group uint32, name string, ns int) *nl.NetlinkRequest {
@@ -22,7 +32,7 @@ func newMacvlan(m Macvlan, parent int, group uint32, name string, ns int) *nl.Ne
 	req.AddData(attr(unix.IFLA_IFNAME, text(name)))
 	req.AddData(attr(unix.IFLA_LINK, u32(parent)))
 	req.AddData(attr(unix.IFLA_GROUP, u32(int(group))))
-	if len(m.MAC) > 0 {
+	if len(m.MAC) > 0 && m.ownMAC() {
 		req.AddData(attr(unix.IFLA_ADDRESS, m.MAC))
 	}
 	if m.MTU > 0 {
@@ -32,11 +42,21 @@ func newMacvlan(m Macvlan, parent int, group uint32, name string, ns int) *nl.Ne
 		req.AddData(attr(unix.IFLA_NET_NS_FD, u32(ns)))
 	}
 	info := attr(unix.IFLA_LINKINFO, nil)
-	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("macvlan"))
-	info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.IFLA_MACVLAN_MODE, u32(macvlanModes()[m.Mode]))
+	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte(m.kind()))
+	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+	if m.kind() == "ipvlan" {
+		data.AddRtAttr(nl.IFLA_IPVLAN_MODE, nl.Uint16Attr(uint16(ipvlanModes()[m.IPvlan.Mode])))
+		data.AddRtAttr(nl.IFLA_IPVLAN_FLAG, nl.Uint16Attr(uint16(ipvlanFlags()[m.IPvlan.Flag])))
+	} else {
+		data.AddRtAttr(nl.IFLA_MACVLAN_MODE, u32(macvlanModes()[m.Mode]))
+	}
 	req.AddData(info)
 	return req
 }
+
+// ownMAC reports whether the link has a MAC address of its own, whoever has set
+// it: an ipvlan has its parent's for good.
+func (m Macvlan) ownMAC() bool { return m.kind() == "macvlan" }
 
 // macvlan makes a link on a parent, or sees to the one that is there. It reads
 // the kernel first only if the link may be in a sandbox.
@@ -77,16 +97,22 @@ func (a *attempt) newMacvlan(s *space, m Macvlan, parent int) error {
 }
 
 // whyNot says what the kernel means by an error of newMacvlan
-// (drivers/net/macvlan.c).
+// (drivers/net/macvlan.c, drivers/net/ipvlan/ipvlan_main.c).
 func (a *attempt) whyNot(s *space, m Macvlan, err error) error {
 	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("the kernel has no %s links (modprobe %s): %w", m.kind(), m.kind(), err)
 	case errors.Is(err, unix.EBUSY):
-		return fmt.Errorf("%s is a port of a bridge or bond, or carries links of another kind (ipvlan): %w", m.Parent, err)
+		other := map[string]string{"macvlan": "ipvlan", "ipvlan": "macvlan"}[m.kind()]
+		return fmt.Errorf("%s is a port of a bridge or bond, or carries links of another kind (%s): %w", m.Parent, other, err)
 	case errors.Is(err, unix.EINVAL) && m.Mode == MacvlanPassthru:
 		return fmt.Errorf("%s carries a macvlan already, and passthru wants it for itself: %w", m.Parent, err)
 	case errors.Is(err, unix.EINVAL):
 		if l, e := s.fast.link(m.Parent); e == nil && m.MTU > l.mtu {
 			return fmt.Errorf("the MTU of %s is %d: %w", m.Parent, l.mtu, err)
+		}
+		if m.kind() == "ipvlan" {
+			return fmt.Errorf("%s is no Ethernet link: %w", m.Parent, err)
 		}
 		return fmt.Errorf("%s carries a macvlan in mode passthru, or is no Ethernet link: %w", m.Parent, err)
 	}
@@ -107,7 +133,7 @@ func (a *attempt) remacvlan(ctx context.Context, s *space, m Macvlan, parent int
 	if !a.ours(have) {
 		return false, taken(have)
 	}
-	if p, err := s.fast.link(m.Parent); err == nil && p.kind == "macvlan" {
+	if p, err := s.fast.link(m.Parent); err == nil && p.isOn() {
 		parent = 0 // see wrongKind
 	}
 	if !a.isFor(have, m.Alias) || wrongKind(m, have, parent) != "" {
@@ -119,22 +145,26 @@ func (a *attempt) remacvlan(ctx context.Context, s *space, m Macvlan, parent int
 	}
 	a.opts.Step("link.apply macvlan")
 	change := linkChange{alias: alias(m.Alias), mtu: m.MTU, group: a.group}
-	if m.Mode != MacvlanPassthru { // there it is the parent's until Docker sets it
+	if m.Mode != MacvlanPassthru && m.ownMAC() { // else it is the parent's, until Docker sets it
 		change.mac = m.MAC
 	}
 	a.later(m, setLink(have.index, "", change), nil)
 	return false, nil
 }
 
+// isOn reports whether a link is a macvlan or an ipvlan.
+func (l linkState) isOn() bool { return l.kind == "macvlan" || l.kind == "ipvlan" }
+
 // wrongKind says why a link can't be made into what is wanted; "" if it can. A
 // macvlan on a macvlan is on the parent of that in fact: parent is 0 there.
 func wrongKind(m Macvlan, l linkState, parent int) string {
 	switch {
-	case l.kind != "macvlan":
+	case l.kind != m.kind():
 		return "was a " + l.kind
 	case parent != 0 && l.peer != parent:
 		return "was not on " + m.Parent
-	case l.macvlan != macvlanModes()[m.Mode]:
+	case l.kind == "macvlan" && l.macvlan != macvlanModes()[m.Mode],
+		l.kind == "ipvlan" && l.ipvlan != ipvlanState{ipvlanModes()[m.IPvlan.Mode], ipvlanFlags()[m.IPvlan.Flag]}:
 		return "was in another mode"
 	}
 	return ""
@@ -148,7 +178,7 @@ func macvlanDiff(m Macvlan, l linkState, parent int, k marks) string {
 	why := wrongKind(m, l, parent)
 	d.add(why != "", "%s", why)
 	// In mode passthru it has the address of its parent until Docker sets it.
-	d.add(m.Mode != MacvlanPassthru && len(m.MAC) > 0 && !bytes.Equal(l.mac, m.MAC), "MAC address was %s", l.mac)
+	d.add(m.Mode != MacvlanPassthru && m.ownMAC() && len(m.MAC) > 0 && !bytes.Equal(l.mac, m.MAC), "MAC address was %s", l.mac)
 	return d.String()
 }
 
@@ -202,13 +232,13 @@ func (c *Conn) inSandbox(m Macvlan) (l *linkState, alive bool, err error) {
 // isInside reports whether a link in a sandbox is the endpoint's. Its mark may
 // have been changed there.
 func (m marks) isInside(want Macvlan, l linkState) bool {
-	if l.kind != "macvlan" {
+	if l.kind != want.kind() {
 		return false
 	}
 	if Marked(l.alias, m.instance) {
 		return owner(l.alias) == owner(want.Alias)
 	}
-	return m.ours(l) && (want.Mode == MacvlanPassthru || bytes.Equal(l.mac, want.MAC))
+	return m.ours(l) && (want.Mode == MacvlanPassthru || !want.ownMAC() || bytes.Equal(l.mac, want.MAC))
 }
 
 // insideDiff says how a link in its sandbox differs from what is wanted; "" if
@@ -282,7 +312,7 @@ func (p *planner) macvlan(m Macvlan) {
 	here, waits := p.byName[m.Name]
 	inside, away := p.inside[m.Name]
 	index := parent.index
-	if parent.kind == "macvlan" {
+	if parent.isOn() {
 		index = 0
 	}
 	switch {

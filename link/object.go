@@ -21,7 +21,7 @@ type Set []Object
 // A Key identifies an object over all networks.
 type Key struct {
 	Namespace string // a path, or "" for the daemon's own
-	Kind      string // "bridge", "veth", "macvlan", "isle", "address", "neighbour", "sysctl"
+	Kind      string // "bridge", "veth", "macvlan", "vlan", "isle", "address", "neighbour", "sysctl"
 	Name      string // unique in the namespace and kind
 }
 
@@ -66,7 +66,9 @@ type Veth struct {
 	Inside  Inside
 }
 
-// A Macvlan is a link with a MAC address of its own on Parent. Name waits in the
+// A Macvlan is a link with a MAC address of its own on Parent or, with IPvlan,
+// one that has the MAC address of Parent and is told apart by its IP addresses,
+// see Documentation/networking/ipvlan.rst. Name waits in the
 // namespace of Parent until Docker moves it into the sandbox. It can't be seen
 // from outside there, and it dies with Parent. See ip-link(8).
 type Macvlan struct {
@@ -74,6 +76,7 @@ type Macvlan struct {
 	Name      string
 	Parent    string // unix.ENODEV if there is none
 	Mode      MacvlanMode
+	IPvlan    IPvlan // set: an ipvlan in place of a macvlan; Mode and MAC don't count then
 	MAC       net.HardwareAddr
 	MTU       int // bytes; 0: that of Parent
 	Alias     string
@@ -98,6 +101,45 @@ const (
 	MacvlanVEPA     MacvlanMode = "vepa"     // by a switch that sends frames back where they came from (IEEE 802.1Qbg)
 	MacvlanPassthru MacvlanMode = "passthru" // there is just one, and it has the parent's MAC address
 )
+
+// An IPvlan says how the ipvlans of one parent behave: the kernel has one mode
+// and flag for all of them. The zero value is none.
+type IPvlan struct {
+	Mode IPvlanMode
+	Flag IPvlanFlag
+}
+
+// IPvlanMode is what an ipvlan's parent does with packets.
+type IPvlanMode string
+
+// The modes: Documentation/networking/ipvlan.rst, section 4.
+const (
+	IPvlanL2  IPvlanMode = "l2"  // a switch
+	IPvlanL3  IPvlanMode = "l3"  // a router, by the routes of the host
+	IPvlanL3S IPvlanMode = "l3s" // likewise, and what comes and goes passes the host's netfilter
+)
+
+// IPvlanFlag is who reaches whom of the ipvlans on one parent.
+type IPvlanFlag string
+
+// The flags: Documentation/networking/ipvlan.rst, section 5.
+const (
+	IPvlanBridge  IPvlanFlag = "bridge"  // they reach each other
+	IPvlanPrivate IPvlanFlag = "private" // they never do
+	IPvlanVEPA    IPvlanFlag = "vepa"    // by a switch that sends frames back where they came from
+)
+
+// A VLAN is a link for one VLAN of Parent: its frames have a tag there (IEEE
+// 802.1Q), and on a VLAN of a VLAN two ("QinQ"). It is up if Parent is, has its
+// MTU, and speaks no IPv6 of its own. A link of this name that is the host's own
+// is left as it is if it is that VLAN, and unix.EEXIST otherwise.
+type VLAN struct {
+	Namespace string
+	Name      string
+	Parent    string // unix.ENODEV if there is none
+	ID        int    // 1 to 4094
+	Alias     string
+}
 
 // An Isle is an Ethernet link that leads nowhere: what leaves by it is dropped.
 // It is the parent of links that are to reach each other only. It is a dummy, or
@@ -158,6 +200,17 @@ func (v Veth) Key() Key { return Key{v.Namespace, "veth", v.Name} }
 // Key implements Object.
 func (m Macvlan) Key() Key { return Key{m.Namespace, "macvlan", m.Name} }
 
+// kind is the kernel's word for it.
+func (m Macvlan) kind() string {
+	if m.IPvlan != (IPvlan{}) {
+		return "ipvlan"
+	}
+	return "macvlan"
+}
+
+// Key implements Object.
+func (v VLAN) Key() Key { return Key{v.Namespace, "vlan", v.Name} }
+
 // Key implements Object.
 func (i Isle) Key() Key { return Key{i.Namespace, "isle", i.Name} }
 
@@ -188,7 +241,8 @@ func on(o Object) string {
 
 func (b Bridge) String() string    { return "bridge " + b.Name }
 func (v Veth) String() string      { return "veth " + v.Name + " to " + v.Master }
-func (m Macvlan) String() string   { return "macvlan " + m.Name + " on " + m.Parent }
+func (m Macvlan) String() string   { return m.kind() + " " + m.Name + " on " + m.Parent }
+func (v VLAN) String() string      { return "vlan " + v.Name + " on " + v.Parent }
 func (i Isle) String() string      { return "link " + i.Name }
 func (a Address) String() string   { return "address " + a.Prefix.String() + " on " + a.Link }
 func (n Neighbour) String() string { return "neighbour " + n.IP.String() + " on " + n.Link }

@@ -111,6 +111,8 @@ func (p *planner) orphanLinks() {
 		switch o := o.(type) {
 		case Bridge:
 			wanted[o.Name] = true
+		case VLAN:
+			wanted[o.Name] = true
 		case Isle:
 			wanted[o.Name] = true
 		case Macvlan:
@@ -198,6 +200,8 @@ func (p *planner) missing(o Object) {
 		p.veth(o)
 	case Macvlan:
 		p.macvlan(o)
+	case VLAN:
+		p.vlan(o)
 	case Isle:
 		p.isle(o)
 	case Address:

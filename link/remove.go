@@ -29,6 +29,8 @@ func (c *Conn) Remove(ctx context.Context, objs Set) error {
 				}
 			case Veth:
 				c.enqueue(o.Namespace, o.Name, o.Alias)
+			case VLAN:
+				c.enqueue(o.Namespace, o.Name, o.Alias)
 			case Isle:
 				c.enqueue(o.Namespace, o.Name, o.Alias)
 			case Macvlan:

@@ -14,12 +14,13 @@ import (
 // A linkState is what the kernel says of a link.
 type linkState struct {
 	index, mtu, master int
-	// peer is the index of the other end of a pair, or of a macvlan's parent. It
+	// peer is the index of the other end of a pair, or of the parent of a macvlan,
+	// ipvlan or VLAN. It
 	// counts in this namespace, unless the end is elsewhere.
 	peer      int
 	elsewhere bool
 	name      string
-	kind      string // "bridge", "veth", "macvlan"; "" for hardware
+	kind      string // "bridge", "veth", "macvlan", "ipvlan", "vlan"; "" for hardware
 	alias     string
 	mac       net.HardwareAddr
 	group     uint32
@@ -27,6 +28,8 @@ type linkState struct {
 	port      *portState   // of a bridge
 	bridge    *bridgeState // of a bridge itself
 	macvlan   int          // mode of a macvlan: see macvlanModes
+	ipvlan    ipvlanState  // of an ipvlan
+	vlan      int          // ID of a VLAN
 	inet6     *inet6State  // nil: no IPv6 here
 }
 
@@ -36,6 +39,9 @@ type bridgeState struct {
 	stp, vlan    bool
 	forwardDelay int
 }
+
+// ipvlanState is the kernel's numbers, see ipvlanModes and ipvlanFlags.
+type ipvlanState struct{ mode, flag int }
 
 type inet6State struct{ disabled, acceptRA bool }
 
@@ -149,13 +155,18 @@ func (l *linkState) parseInfo(b []byte) {
 			}
 		})
 	}
-	if l.kind == "macvlan" {
-		_ = each(data, func(t uint16, v []byte) {
-			if t == nl.IFLA_MACVLAN_MODE {
-				l.macvlan = number(v)
-			}
-		})
-	}
+	_ = each(data, func(t uint16, v []byte) {
+		switch {
+		case l.kind == "macvlan" && t == nl.IFLA_MACVLAN_MODE:
+			l.macvlan = number(v)
+		case l.kind == "ipvlan" && t == nl.IFLA_IPVLAN_MODE:
+			l.ipvlan.mode = number(v)
+		case l.kind == "ipvlan" && t == nl.IFLA_IPVLAN_FLAG:
+			l.ipvlan.flag = number(v)
+		case l.kind == "vlan" && t == nl.IFLA_VLAN_ID:
+			l.vlan = number(v)
+		}
+	})
 	if slaveKind == "bridge" {
 		l.port = &portState{}
 		_ = each(slave, func(t uint16, v []byte) {

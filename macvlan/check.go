@@ -1,9 +1,11 @@
 package macvlan
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"fairway/store"
 )
@@ -23,6 +25,9 @@ func (n Network) check() error {
 		return fmt.Errorf("option mtu=\"%d\": want at least %d bytes with IPv6 (RFC 8200)", n.set.MTU, minIPv6MTU)
 	}
 	for _, s := range n.Subnets {
+		if n.Mode == ipvlan && strings.HasPrefix(s.Space, "fairway-") {
+			return errors.New("option mode=\"ipvlan\": not allowed with --ipam-driver fairway: Docker gives a MAC address to each endpoint then, which an ipvlan can't have")
+		}
 		if on := map[bool]bool{false: n.IPv4, true: n.IPv6}[s.Is6()]; !on {
 			return fmt.Errorf("subnet %s: its family is switched off for the network", s.Prefix)
 		}

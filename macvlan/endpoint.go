@@ -15,7 +15,11 @@ func (n Network) CheckEndpoint(e store.Endpoint) error {
 	if _, err := ParseEndpointOptions(e.Options); err != nil {
 		return err
 	}
-	if mac, err := net.ParseMAC(e.MAC); err != nil || len(mac) != 6 || mac[0]&1 != 0 {
+	if n.Mode == ipvlan {
+		if e.MAC != "" {
+			return fmt.Errorf("mac-address %q: an ipvlan has the MAC address of its parent; leave it out, or use mode=macvlan", e.MAC)
+		}
+	} else if mac, err := net.ParseMAC(e.MAC); err != nil || len(mac) != 6 || mac[0]&1 != 0 {
 		return fmt.Errorf("mac-address %q: want a unicast MAC address", e.MAC)
 	}
 	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
@@ -43,12 +47,12 @@ func (n Network) subnet(p netip.Prefix) (store.Subnet, bool) {
 }
 
 // Attachment returns what the kernel must hold for e to be attached to n: a
-// macvlan on the parent, which waits in the host's namespace until Docker moves
+// macvlan or ipvlan on the parent, which waits in the host's namespace until Docker moves
 // it into the sandbox.
 func (n Network) Attachment(e store.Endpoint) link.Set {
 	mac, _ := net.ParseMAC(e.MAC) // CheckEndpoint has seen it
 	return link.Set{link.Macvlan{
-		Namespace: n.Namespace, Name: e.Inside, Parent: n.Link, Mode: n.set.Mode, MAC: mac, MTU: n.MTU,
+		Namespace: n.Namespace, Name: e.Inside, Parent: n.Link, Mode: n.set.Mode, IPvlan: n.set.IPvlan, MAC: mac, MTU: n.MTU,
 		Alias:   link.Mark(n.instance, e.ID, e.Container),
 		Sandbox: e.Sandbox, Inside: n.Inside(e), Left: e.Confirmed && e.Sandbox == "",
 	}}
@@ -67,6 +71,9 @@ func (n Network) Inside(e store.Endpoint) link.Inside {
 			continue
 		}
 		in.Addresses = append(in.Addresses, p)
+		if n.Silent() {
+			in.Routes = append(in.Routes, n.byDevice(s)...)
+		}
 		if g := n.gateway(s); g.IsValid() {
 			in.Gateways = append(in.Gateways, g)
 		}
@@ -77,6 +84,25 @@ func (n Network) Inside(e store.Endpoint) link.Inside {
 		}
 	}
 	return in
+}
+
+// byDevice returns the routes of a container in s where the host is the router:
+// there is no next hop to ask for. Without a way out there are those to the
+// network's other subnets.
+func (n Network) byDevice(s store.Subnet) (out []link.Route) {
+	if !n.internal() && !n.set.NoGateway {
+		everywhere := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		if s.Is6() {
+			everywhere = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		}
+		return []link.Route{{Destination: everywhere}}
+	}
+	for _, o := range n.Subnets {
+		if o.Is6() == s.Is6() && o.Prefix != s.Prefix {
+			out = append(out, link.Route{Destination: o.Prefix})
+		}
+	}
+	return out
 }
 
 // IfaceName returns the name that the user wants for the interface in the

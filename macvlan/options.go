@@ -12,10 +12,12 @@ import (
 // Options are a network's -o settings, as they take effect.
 type Options struct {
 	Parent      string // link of the host; "" for one of the network's own that leads nowhere
+	VLAN        int    // of Parent, made as a link where there is none; 0: Parent itself
 	Mode        link.MacvlanMode
-	MTU         int    // bytes; 0: the parent's
-	NoGateway   bool   // containers get no default route
-	IfacePrefix string // of the interface's name in the container
+	IPvlan      link.IPvlan // zero for macvlans
+	MTU         int         // bytes; 0: the parent's
+	NoGateway   bool        // containers get no default route
+	IfacePrefix string      // of the interface's name in the container
 	Routes      []link.Route
 }
 
@@ -28,7 +30,18 @@ const noGateway gateway = "none"
 // allowed, or said twice with different values, in one line.
 func ParseOptions(pairs map[string]string) (Options, error) {
 	o := Options{Mode: link.MacvlanBridge, IfacePrefix: "eth"}
-	if err := Table(&o).Parse(pairs); err != nil {
+	return parse(&o, Table(&o), pairs)
+}
+
+// ParseIPvlanOptions is ParseOptions for mode=ipvlan.
+func ParseIPvlanOptions(pairs map[string]string) (Options, error) {
+	o := Options{IPvlan: link.IPvlan{Mode: link.IPvlanL2, Flag: link.IPvlanBridge}, IfacePrefix: "eth"}
+	return parse(&o, IPvlanTable(&o), pairs)
+}
+
+// parse reads the pairs by a table that sets o.
+func parse(o *Options, table option.Table, pairs map[string]string) (Options, error) {
+	if err := table.Parse(pairs); err != nil {
 		return Options{}, err
 	}
 	const short, long = "mtu", "com.docker.network.driver.mtu"
@@ -37,7 +50,10 @@ func ParseOptions(pairs map[string]string) (Options, error) {
 	if isA && isB && a != b {
 		return Options{}, fmt.Errorf("option %s=%q: not allowed with %s=%q, which means the same", short, a, long, b)
 	}
-	return o, nil
+	if o.VLAN != 0 && o.Parent == "" {
+		return Options{}, fmt.Errorf("option vlan=\"%d\": want a parent with it, whose VLAN it is", o.VLAN)
+	}
+	return *o, nil
 }
 
 const (
@@ -58,7 +74,8 @@ func Table(o *Options) option.Table {
 	return option.Table{
 		row("mode", "macvlan", "The network mode.", option.OneOf(&mode, "macvlan")),
 		row("parent", "the name of a link: at most 15 letters, digits, - _ . @", "Link of the host on whose LAN the containers are; empty: a link of the network's own that leads nowhere, so that containers reach each other only.", parent(&o.Parent)),
-		row("macvlan_mode", "bridge, private, vepa or passthru", "Who reaches whom of the containers on one parent: bridge: directly; private: nobody; vepa: by way of a switch that sends frames back; passthru: there is just one, which has the parent for itself.", macvlanMode(&o.Mode, modes)),
+		row("vlan", "a number from 1 to 4094", "VLAN of the parent that the containers are on: parent=eth0 with vlan=40 is parent=eth0.40. Its link is made if it isn't there.", option.Int(&o.VLAN, 1, 4094)),
+		row("macvlan_mode", "bridge, private, vepa or passthru", "Who reaches whom of the containers on one parent: bridge: directly; private: nobody; vepa: by way of a switch that sends frames back; passthru: there is just one, which has the parent for itself.", orEmpty(&o.Mode, modes...)),
 		row("mtu", mtuRange, "MTU of the containers' interfaces, at most the parent's.", option.Int(&o.MTU, 68, 65535)),
 		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", routes(&o.Routes)),
 		row("gateway", "none", "none: containers get no default route, though Docker names a gateway.", func(s string) error {
@@ -73,6 +90,23 @@ func Table(o *Options) option.Table {
 		row(docker+"advertise_addr_nmsgs", "a number from 0 to 3", "How many ARP and neighbour announcements a new interface sends; dockerd sends them, from 28.0 on.", option.Int(&number, 0, 3)),
 		row(docker+"advertise_addr_ms", "milliseconds from 100 to 2000", "Time between them; dockerd's, from 28.0 on.", option.Int(&number, 100, 2000)),
 	}
+}
+
+// IPvlanTable is Table for mode=ipvlan. ipvlan_mode and ipvlan_flag are those of
+// Docker's own ipvlan driver, with its meanings.
+func IPvlanTable(o *Options) option.Table {
+	var mode string
+	own := option.Table{
+		row("mode", "ipvlan", "The network mode.", option.OneOf(&mode, "ipvlan")),
+		row("ipvlan_mode", "l2, l3 or l3s", "What the parent is to the containers: l2: a switch; l3: a router, by the routes of the host; l3s: likewise, and packets pass the host's netfilter.", orEmpty(&o.IPvlan.Mode, link.IPvlanL2, link.IPvlanL3, link.IPvlanL3S)),
+		row("ipvlan_flag", "bridge, private or vepa", "Who reaches whom of the containers on one parent: bridge: directly; private: nobody; vepa: by way of a switch that sends frames back.", orEmpty(&o.IPvlan.Flag, link.IPvlanBridge, link.IPvlanPrivate, link.IPvlanVEPA)),
+	}
+	for _, r := range Table(o) {
+		if r.Name != "mode" && r.Name != "macvlan_mode" {
+			own = append(own, r)
+		}
+	}
+	return own
 }
 
 func row(name, allowed, meaning string, set func(string) error) option.Option {
@@ -91,14 +125,14 @@ func parent(dst *string) func(string) error {
 	}
 }
 
-// macvlanMode is option.OneOf; empty means bridge, as for Docker's driver.
-func macvlanMode(dst *link.MacvlanMode, modes []link.MacvlanMode) func(string) error {
+// orEmpty is option.OneOf; empty means the first, as for Docker's drivers.
+func orEmpty[T ~string](dst *T, words ...T) func(string) error {
 	return func(s string) error {
 		if s == "" {
-			*dst = link.MacvlanBridge
+			*dst = words[0]
 			return nil
 		}
-		return option.OneOf(dst, modes...)(s)
+		return option.OneOf(dst, words...)(s)
 	}
 }
 

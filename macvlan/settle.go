@@ -3,10 +3,7 @@ package macvlan
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-
-	"golang.org/x/sys/unix"
 
 	"fairway/link"
 	"fairway/store"
@@ -34,33 +31,36 @@ func Settle(ctx context.Context, host Host, n *store.Network) error {
 		n.MTU = cmp.Or(n.MTU, defaultMTU)
 		return nil
 	}
-	n.Link, n.Adopted = v.set.Parent, true
-	info, err := host.Link(ctx, n.Namespace, n.Link)
-	if err != nil && !errors.Is(err, unix.ENODEV) {
+	n.Adopted = true
+	base, info, err := v.findParent(ctx, host, n)
+	if err != nil {
 		return err
 	}
-	return v.checkParent(info, err == nil)
+	return v.checkParent(base, info)
 }
 
-// checkParent says what keeps a link from being a parent; nil for nothing.
-func (n Network) checkParent(info link.Info, there bool) error {
+// checkParent says what keeps a link of the host from being a parent, or one that
+// VLANs are made on; nil for nothing.
+func (n Network) checkParent(base string, info link.Info) error {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("option parent=%q: %s", n.set.Parent, fmt.Sprintf(format, args...))
 	}
+	it := ""
+	if base != n.set.Parent {
+		it = "link " + base + " "
+	}
 	const ethernet = 6 // bytes of an address
 	switch {
-	case !there:
-		return refuse("there is no such link on this host")
-	case n.set.Parent == "lo":
-		return refuse("is the loopback; want an Ethernet link")
+	case base == "lo":
+		return refuse("%sis the loopback; want an Ethernet link", it)
 	case len(info.MAC) != ethernet:
-		return refuse("has no Ethernet address; want an Ethernet link")
+		return refuse("%shas no Ethernet address; want an Ethernet link", it)
 	case info.Master != 0 && info.Kind != "bridge":
-		return refuse("is a port of a bridge or bond; name that one as the parent")
+		return refuse("%sis a port of a bridge or bond; name that one as the parent", it)
 	case !info.Up:
-		return refuse("is down; set it up first (ip link set %s up)", n.set.Parent)
-	case n.MTU > info.MTU, n.set.MTU > info.MTU:
-		return fmt.Errorf("option mtu=\"%d\": the MTU of parent %s is %d; want no more", n.set.MTU, n.set.Parent, info.MTU)
+		return refuse("%sis down; set it up first (ip link set %s up)", it, base)
+	case n.set.MTU > info.MTU:
+		return fmt.Errorf("option mtu=\"%d\": the MTU of parent %s is %d; want no more", n.set.MTU, base, info.MTU)
 	}
 	return nil
 }

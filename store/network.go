@@ -24,8 +24,13 @@ type Network struct {
 	Subnets  []Subnet // at most one per family in bridge mode
 
 	// Settled when the network was made.
-	Link    string // the network's link on the host, e.g. the bridge
-	Adopted bool   // the link was there before: used, never deleted, and in the end as it was
+	Link string // the network's link on the host, e.g. the bridge
+	// Adopted: the link isn't for this network alone. One that was there before is
+	// used, never deleted, and in the end as it was.
+	Adopted bool
+	// VLANs are the links that were made for Link to be there, the one nearest to
+	// the hardware first: they go with the last network that has them.
+	VLANs []VLAN `json:",omitempty"`
 	// AdoptedAddresses were on an adopted link before and stay when the network goes.
 	AdoptedAddresses []netip.Prefix
 	// AdoptedSysctls are what sysctls of an adopted link were before, by path
@@ -33,6 +38,13 @@ type Network struct {
 	AdoptedSysctls map[string]string
 	MAC            string // MAC address of Link, colon form; "" kernel's choice
 	MTU            int    // bytes
+}
+
+// A VLAN is a link of one VLAN of another link.
+type VLAN struct {
+	Link   string // its name
+	Parent string // the link whose frames have the tag
+	ID     int    // 1 to 4094
 }
 
 // A Subnet is one pool of a network as Docker's IPAM data gives it.

@@ -20,5 +20,10 @@ func modes(instance string, host bridge.Host) map[string]driver.Mode {
 			Settle: func(ctx context.Context, n *store.Network) error { return macvlan.Settle(ctx, host, n) },
 			View:   func(n store.Network) (driver.View, error) { return macvlan.New(instance, n) },
 		},
+		"ipvlan": {
+			Settle: func(ctx context.Context, n *store.Network) error { return macvlan.Settle(ctx, host, n) },
+			View:   func(n store.Network) (driver.View, error) { return macvlan.New(instance, n) },
+			NoMAC:  true,
+		},
 	}
 }
