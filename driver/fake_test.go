@@ -26,6 +26,7 @@ import (
 type world struct {
 	mu        sync.Mutex
 	links     map[string]bool // names in the host's namespace
+	vlans     map[string]bool // those that the driver had made
 	sandboxes map[string]bool // paths of those that live
 	forgotten []nat.Endpoint
 	repairs   []nat.Repair // that the firewall makes
@@ -50,7 +51,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{links: map[string]bool{}, sandboxes: map[string]bool{}, held: map[string][]string{}}
+	return &world{links: map[string]bool{}, vlans: map[string]bool{}, sandboxes: map[string]bool{}, held: map[string][]string{}}
 }
 
 // start returns a driver that holds the records, restored.
@@ -70,6 +71,10 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 		}, "macvlan": {
 			Settle: func(ctx context.Context, n *store.Network) error { return macvlan.Settle(ctx, w, n) },
 			View:   func(n store.Network) (driver.View, error) { return macvlan.New("test", n) },
+		}, "ipvlan": {
+			Settle: func(ctx context.Context, n *store.Network) error { return macvlan.Settle(ctx, w, n) },
+			View:   func(n store.Network) (driver.View, error) { return macvlan.New("test", n) },
+			NoMAC:  true,
 		}},
 		Store: w, Kernel: w, Firewall: firewall{w}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
 		Guard: w.guard, HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
@@ -103,6 +108,9 @@ func (w *world) Apply(_ context.Context, want link.Set) error {
 		if v, ok := o.(link.Veth); ok && !w.links[v.Name] {
 			w.links[v.Name], w.links[v.Peer] = true, true
 		}
+		if v, ok := o.(link.VLAN); ok && !w.links[v.Name] {
+			w.links[v.Name], w.vlans[v.Name] = true, true
+		}
 	}
 	return nil
 }
@@ -117,6 +125,10 @@ func (w *world) Remove(_ context.Context, gone link.Set) error {
 		if v, ok := o.(link.Veth); ok {
 			delete(w.links, v.Name)
 			delete(w.links, v.Peer)
+		}
+		if v, ok := o.(link.VLAN); ok && w.vlans[v.Name] {
+			delete(w.links, v.Name)
+			delete(w.vlans, v.Name)
 		}
 	}
 	return nil
@@ -135,7 +147,11 @@ func (w *world) Link(_ context.Context, _, name string) (link.Info, error) {
 	if !w.links[name] {
 		return link.Info{}, unix.ENODEV
 	}
-	return link.Info{Name: name, Up: true, MTU: 1500, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}}, nil
+	info := link.Info{Name: name, Up: true, MTU: 1500, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
+	if w.vlans[name] {
+		info.Kind, info.Ours = "vlan", true
+	}
+	return info, nil
 }
 
 func (w *world) SandboxAlive(path string) bool {
