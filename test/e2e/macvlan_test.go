@@ -252,7 +252,8 @@ func TestMacvlanOurs(t *testing.T) {
 			}
 			refused(`option parent="eth9": there is no such link`, "--opt", "parent=eth9")
 			refused(`option parent="lo": is the loopback`, "--opt", "parent=lo")
-			refused(`option vlan="40": unknown`, "--opt", "parent=eth0", "--opt", "vlan=40")
+			refused(`option vlan="4095": want a number from 1 to 4094`, "--opt", "parent=eth0", "--opt", "vlan=4095")
+			refused(`option parent="eth9.40": there is no link eth9`, "--opt", "parent=eth9.40")
 			refused(`option mtu="9000": the MTU of parent eth0 is 1500`, "--opt", "parent=eth0", "--opt", "mtu=9000")
 			refused(`option macvlan_mode="bridged": want bridge, private, vepa or passthru`, "--opt", "parent=eth0", "--opt", "macvlan_mode=bridged")
 			macvlan(t, h, "fairway", "opt", "--opt", "parent=eth7", "--subnet", "10.97.8.0/24")

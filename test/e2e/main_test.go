@@ -52,10 +52,19 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// tools returns what the hosts are made of. In the virtual machine of test/vm it
+// is there already, in the directory FAIRWAY_TEST_LAB.
+func tools(ctx context.Context) (*lab.Tools, error) {
+	if dir := os.Getenv("FAIRWAY_TEST_LAB"); dir != "" {
+		return lab.Open(dir, oldest)
+	}
+	return lab.Prepare(ctx, oldest, middle, newest)
+}
+
 func run(m *testing.M) (code int, err error) {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	if world.tools, err = lab.Prepare(ctx, oldest, middle, newest); err != nil {
+	if world.tools, err = tools(ctx); err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, world.tools.Close()) }()

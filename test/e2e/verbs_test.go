@@ -39,7 +39,7 @@ type answer struct {
 func (p party) asks(t testing.TB, proto, addr string, from ...string) answer {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(4 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		var a answer
 		if a, err = p.askOnce(proto, addr, from...); err == nil {
 			return a

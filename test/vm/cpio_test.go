@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // A cpioWriter writes an archive as the kernel unpacks it into its first file
@@ -47,8 +48,9 @@ func (c *cpioWriter) pad(n int) {
 	}
 }
 
-// tree adds the directory dir and what is in it as name, "" for the root.
-func (c *cpioWriter) tree(dir, name string) error {
+// tree adds the directory dir and what is in it as name, "" for the root, but for
+// what is left.
+func (c *cpioWriter) tree(dir, name string, left ...string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -57,11 +59,11 @@ func (c *cpioWriter) tree(dir, name string) error {
 		if err != nil {
 			return err
 		}
+		if d.IsDir() && slices.Contains(left, rel) {
+			return fs.SkipDir
+		}
 		rel = filepath.Join(name, rel)
-		if rel == "." || rel == "boot" {
-			if d.Name() == "boot" {
-				return fs.SkipDir
-			}
+		if rel == "." {
 			return nil
 		}
 		info, err := d.Info()

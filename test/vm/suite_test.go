@@ -3,6 +3,8 @@
 package vm
 
 import (
+	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -13,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"fairway/test/e2e/lab"
 )
 
 // A part is a package whose tests for a kernel run in the machine. An emulated
@@ -20,6 +24,7 @@ import (
 // narrows a test to some of its subtests, as -run does.
 type part struct {
 	dir  string
+	tag  string // of its files; "" for kernel
 	left []string
 	only map[string]string
 }
@@ -38,7 +43,11 @@ var parts = []part{
 		"TestHairpin": "/^br_netfilter,_hairpin$",
 		"TestMatrix":  "/(nft|legacy)/28.5/DROP",
 	}},
+	{dir: "test/e2e", tag: "e2e && vm"},
 }
+
+// engine is the one that end-to-end tests have in the machine.
+const engine = "20.10"
 
 var (
 	onePart    = flag.String("part", "", "run only this `package` in the machine, all its tests for a kernel")
@@ -53,7 +62,7 @@ var (
 )
 
 // tests returns the names of a package's tests that need a kernel, but for what
-// is left out: those in files with the tag kernel or vm. Its unit tests would
+// is left out: those in files with its tag. Its unit tests would
 // only take time here.
 func (p part) tests(t *testing.T) (names []string) {
 	t.Helper()
@@ -67,7 +76,7 @@ func (p part) tests(t *testing.T) (names []string) {
 			t.Fatal(err)
 		}
 		tag := tagLine.FindSubmatch(text)
-		if tag == nil || !strings.Contains(string(tag[1]), "kernel") {
+		if tag == nil || !strings.Contains(string(tag[1]), cmp.Or(p.tag, "kernel")) {
 			continue
 		}
 		for _, m := range testLine.FindAllSubmatch(text, -1) {
@@ -81,6 +90,9 @@ func (p part) tests(t *testing.T) (names []string) {
 	}
 	return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(p.left, name) })
 }
+
+// tags returns the argument of -tags for its test program.
+func (p part) tags() string { return strings.ReplaceAll(cmp.Or(p.tag, "kernel && vm"), " && ", ",") }
 
 // pattern returns the argument of -run for tests.
 func (p part) pattern(tests []string) string {
@@ -104,6 +116,11 @@ func compile(t *testing.T, dir string) map[string][]string {
 	todo := parts
 	if *onePart != "" {
 		todo = []part{{dir: *onePart}}
+		for _, p := range parts {
+			if p.dir == *onePart {
+				todo[0].tag = p.tag
+			}
+		}
 	}
 	for _, p := range todo {
 		name := strings.ReplaceAll(p.dir, "/", "-")
@@ -113,7 +130,7 @@ func compile(t *testing.T, dir string) map[string][]string {
 		if err := os.MkdirAll(to, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.Command("go", "test", "-c", "-tags", "kernel,vm", "-ldflags=-s -w", "-o", filepath.Join(to, "test.bin"), "./"+p.dir)
+		cmd := exec.Command("go", "test", "-c", "-tags", p.tags(), "-ldflags=-s -w", "-o", filepath.Join(to, "test.bin"), "./"+p.dir)
 		cmd.Dir = top
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("compile %s: %v\n%s", p.dir, err, out)
@@ -133,8 +150,27 @@ func compile(t *testing.T, dir string) map[string][]string {
 	return expected
 }
 
+// labTools returns the programs and the engine of end-to-end tests, if there are
+// any to be run; nil otherwise.
+func labTools(t *testing.T, tests map[string][]string) *lab.Tools {
+	t.Helper()
+	if _, ok := tests["test-e2e"]; !ok {
+		return nil
+	}
+	tools, err := lab.Prepare(t.Context(), engine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tools.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tools
+}
+
 // initramfs packs what the machine boots into the file dir/initramfs.
-func initramfs(t *testing.T, root, dir string) string {
+func initramfs(t *testing.T, root, dir string, tools *lab.Tools) string {
 	t.Helper()
 	path := filepath.Join(dir, "initramfs")
 	f, err := os.Create(path)
@@ -150,9 +186,14 @@ func initramfs(t *testing.T, root, dir string) string {
 	c.device("dev", 0o040755, 0, 0, nil)
 	c.device("dev/console", 0o020600, 5, 1, nil)
 	c.entry("init", 0o100755, script)
-	err = c.tree(root, "")
+	err = c.tree(root, "", "boot")
 	if err == nil {
 		err = c.tree(filepath.Join(dir, "tests"), "tests")
+	}
+	if err == nil && tools != nil {
+		c.entry("lab", 0o040755, nil)
+		c.entry("lab/engines", 0o040755, nil)
+		err = errors.Join(c.tree(tools.Programs(), "lab/bin", "plugin"), c.tree(tools.Engine(engine).Root, "lab/engines/"+engine, "usr/share", "usr/include"))
 	}
 	if err == nil {
 		err = c.close()

@@ -28,7 +28,7 @@ func TestKernel6_1(t *testing.T) {
 	root := strings.TrimSpace(string(out))
 	dir := t.TempDir()
 	expected := compile(t, dir)
-	image := initramfs(t, root, dir)
+	image := initramfs(t, root, dir, labTools(t, expected))
 
 	console := filepath.Join(dir, "console")
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
@@ -55,10 +55,10 @@ func TestKernel6_1(t *testing.T) {
 // FAIRWAY_TEST_VM_LOG set, that is also written to this file as it comes.
 func boot(ctx context.Context, kernel, image, console string) (lines []string, err error) {
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", "2048",
+		"-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "2", "-m", "3072",
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", kernel, "-initrd", image,
-		"-append", "console=ttyS0 panic=-1 mitigations=off audit=0",
+		"-append", "console=ttyS0 panic=-1 mitigations=off audit=0 apparmor=0",
 		"-serial", "file:"+console, "-chardev", "stdio,id=results,signal=off", "-serial", "chardev:results")
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()

@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// startTime bounds how long a daemon may take to answer, and to stop.
-const startTime = 40 * time.Second
-
 // A daemon is a long-lived process in a host, with its log outside.
 type daemon struct {
 	host    *Host

@@ -22,6 +22,7 @@ type Engine struct {
 type Tools struct {
 	dir     string
 	engines map[string]Engine
+	kept    bool  // the directory is somebody else's
 	fairway error // why the daemon could not be built: fails every test that starts it
 }
 
@@ -61,7 +62,12 @@ func Prepare(ctx context.Context, engines ...string) (_ *Tools, err error) {
 }
 
 // Close removes what Prepare made, but not the engines.
-func (t *Tools) Close() error { return os.RemoveAll(t.dir) }
+func (t *Tools) Close() error {
+	if t.kept {
+		return nil
+	}
+	return os.RemoveAll(t.dir)
+}
 
 // Engine returns the engine of that name; it must be one that Prepare was
 // asked for.
