@@ -25,7 +25,9 @@ func TestOptionExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 		prose, _, _ := strings.Cut(string(text), "<!-- refused settings") // wrong on purpose
-		prose, _, _ = strings.Cut(prose, "<!-- macvlan refusals")
+		for _, mode := range []string{"macvlan", "ipvlan", "vlan"} {
+			prose, _, _ = strings.Cut(prose, "<!-- "+mode+" refusals")
+		}
 		for _, m := range example.FindAllStringSubmatch(prose, -1) {
 			name, value := m[1]+m[3], m[2]+m[4]
 			if value == "…" || value == "key=value" || name == "key" {
@@ -33,7 +35,12 @@ func TestOptionExamples(t *testing.T) {
 			}
 			tried++
 			_, err := bridge.ParseOptions(map[string]string{name: value})
-			if _, of := macvlan.ParseOptions(map[string]string{name: value}); err != nil && of != nil {
+			own := map[string]string{name: value}
+			if name == "vlan" {
+				own["parent"] = "eth0"
+			}
+			_, of := macvlan.ParseOptions(own)
+			if _, ip := macvlan.ParseIPvlanOptions(own); err != nil && of != nil && ip != nil {
 				t.Errorf("%s: %s: %v", page, m[0], err)
 			}
 		}
