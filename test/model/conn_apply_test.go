@@ -64,6 +64,11 @@ func (a *attempt) ensure(o link.Object) error {
 		if err := a.create(o, klink{place: place{"", o.Name}, kind: "isle"}, o.Alias); err != nil {
 			return err
 		}
+	case link.VLAN:
+		a.await(o.Name)
+		if err := a.vlan(o); err != nil {
+			return err
+		}
 	case link.Macvlan:
 		a.await(o.Name)
 		if err := a.macvlan(o); err != nil {
@@ -78,6 +83,18 @@ func (a *attempt) ensure(o link.Object) error {
 		a.batch = append(a.batch, o)
 	}
 	return nil
+}
+
+// vlan makes a link of a VLAN on its parent.
+func (a *attempt) vlan(v link.VLAN) (err error) {
+	if dead := a.look(func() {
+		if a.kernel.host(v.Parent) == nil {
+			err = unix.ENODEV
+		}
+	}); dead != nil || err != nil {
+		return cmp.Or(dead, err)
+	}
+	return a.create(v, klink{place: place{"", v.Name}, kind: "vlan", parent: v.Parent, mtu: uplinkMTU}, v.Alias)
 }
 
 // macvlan makes a link on its parent, unless it is in its sandbox.
@@ -215,6 +232,8 @@ func nameOf(o link.Object) (name string, ok bool) {
 		return o.Name, true
 	case link.Isle:
 		return o.Name, true
+	case link.VLAN:
+		return o.Name, true
 	case link.Macvlan:
 		return o.Name, true
 	}
@@ -252,6 +271,14 @@ func (c *conn) differs(o link.Object) string {
 		case l == nil:
 			return "was missing"
 		case l.mtu != o.MTU || !l.up || l.alias != o.Alias:
+			return "was changed"
+		}
+	case link.VLAN:
+		switch l := k.host(o.Name); {
+		case k.host(o.Parent) == nil:
+		case l == nil:
+			return "was missing"
+		case !l.up || l.alias != o.Alias:
 			return "was changed"
 		}
 	case link.Macvlan:
@@ -339,6 +366,12 @@ func (c *conn) set(o link.Object) error {
 			return unix.ENODEV
 		}
 		l.mtu, l.up, l.alias = o.MTU, true, o.Alias
+	case link.VLAN:
+		l := k.host(o.Name)
+		if l == nil {
+			return unix.ENODEV
+		}
+		l.up, l.alias = true, o.Alias
 	case link.Macvlan:
 		if l := k.host(o.Name); l != nil {
 			l.mtu, l.alias = cmp.Or(o.MTU, k.host(o.Parent).mtu), o.Alias

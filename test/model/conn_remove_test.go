@@ -44,7 +44,7 @@ func (c *conn) Remove(_ context.Context, objects link.Set) error {
 	var errs []error
 	for _, o := range objects {
 		switch o := o.(type) {
-		case link.Bridge, link.Veth, link.Isle, link.Macvlan, orphan:
+		case link.Bridge, link.Veth, link.Isle, link.VLAN, link.Macvlan, orphan:
 			continue
 		default:
 			err := c.do("link.remove "+o.Key().Kind, func() error { c.unset(o); return nil })
@@ -62,6 +62,8 @@ func (c *conn) Remove(_ context.Context, objects link.Set) error {
 		case link.Veth:
 			c.enqueue(o.Name, o.Alias)
 		case link.Isle:
+			c.enqueue(o.Name, o.Alias)
+		case link.VLAN:
 			c.enqueue(o.Name, o.Alias)
 		case link.Macvlan:
 			c.enqueue(o.Name, o.Alias)
@@ -232,6 +234,8 @@ func (c *conn) strays(want link.Set) (out link.Set, err error) {
 		case link.Veth:
 			names[o.Name], names[o.Peer] = true, true
 		case link.Isle:
+			names[o.Name] = true
+		case link.VLAN:
 			names[o.Name] = true
 		case link.Macvlan:
 			names[o.Name] = true

@@ -44,6 +44,7 @@ type ground interface {
 	checkPorts(want map[portKey]string) error
 	litter() bool // a removal has failed on others' bridges
 	full() bool   // the crowded bridge is
+	hasVLANs() bool
 
 	tell(w *world)
 	tamper(what, bridge, port string)

@@ -175,6 +175,8 @@ func (w *world) render(set link.Set) (out []string) {
 			out = append(out, w.renderVeth(o)...)
 		case link.Isle:
 			out = append(out, fmt.Sprintf("isle %s@host mtu=%d mac= up=true alias=%q", o.Name, o.MTU, o.Alias))
+		case link.VLAN:
+			out = append(out, fmt.Sprintf("vlan %s@host mtu=%d mac= up=true alias=%q", o.Name, uplinkMTU, o.Alias))
 		case link.Macvlan:
 			out = append(out, w.renderMacvlan(o))
 		case link.Neighbour:

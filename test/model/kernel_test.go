@@ -40,7 +40,7 @@ type klink struct {
 	up, ipv6         bool
 	group            bool   // in the group of links that are ours
 	master           string // name of its bridge
-	parent           string // name of a macvlan's parent
+	parent           string // name of the parent of a macvlan or a VLAN
 	peer             *klink
 	isolated         bool
 	learning         bool
@@ -87,7 +87,7 @@ func (k *kernel) remove(l *klink) {
 		maps.DeleteFunc(k.sysctls, func(path, _ string) bool { return strings.Contains(path, "/"+x.name+"/") })
 		for _, on := range k.sorted() {
 			if on.parent == x.name {
-				delete(k.links, on.place)
+				k.remove(on)
 			}
 		}
 		for _, port := range k.links {
@@ -215,6 +215,6 @@ func (l *klink) info() link.Info {
 	mac, _ := net.ParseMAC(l.mac)
 	return link.Info{
 		Name: l.name, Kind: l.kind, MTU: l.mtu, MAC: mac, Alias: l.alias,
-		Addresses: slices.Clone(l.addresses), Up: l.up,
+		Addresses: slices.Clone(l.addresses), Up: l.up, Ours: l.ours(),
 	}
 }

@@ -200,6 +200,8 @@ func (g *memory) inner(hostLink string) (klink, bool) {
 	return *l.peer, true
 }
 
+func (g *memory) hasVLANs() bool { return true }
+
 func (g *memory) away(m link.Macvlan) (klink, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

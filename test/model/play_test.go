@@ -171,6 +171,9 @@ func (w *world) act(l words) {
 			w.fail(fmt.Errorf("no such shape: %s", l.args[1]))
 			return
 		}
+		if !w.g.hasVLANs() && strings.HasPrefix(s.options["parent"], lanLink+".") {
+			s, _ = shapeOf("lan", n)
+		}
 		d.createNetwork(n, s)
 	case "rmnet":
 		d.removeNetwork(n)

@@ -57,6 +57,8 @@ func shapeOf(name string, i int) (s shape, ok bool) {
 		"crowded":  {v4: v4, options: o(label+"name", crowdedBridge)},
 		"docker":   {v4: v4, v6: v6, noIPAM: true},
 		"lan":      {v4: v4, v6: v6, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink)},
+		"vlan":     {v4: v4, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink+".40")},
+		"qinq":     {v4: v4, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink+".40", "vlan", "7")},
 		"lone":     {v4: v4, options: o("mode", "macvlan")},
 		"same":     {v4: "10.1.0.0/24"}, // the subnet of slot 0
 		"guarded":  {v4: v4, v6: v6, options: o("publish", "host-firewall")},
@@ -73,6 +75,6 @@ func shapeOf(name string, i int) (s shape, ok bool) {
 func shapeNames() []string {
 	return []string{
 		"plain", "dual", "auto", "small", "six", "routed", "adopted", "docker", "internal",
-		"lan", "learning", "mtu", "range", "lone", "same", "crowded", "guarded", "bad",
+		"lan", "learning", "mtu", "range", "lone", "same", "crowded", "guarded", "vlan", "qinq", "bad",
 	}
 }

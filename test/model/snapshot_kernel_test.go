@@ -35,6 +35,9 @@ func (g *real) inner(hostLink string) (klink, bool) {
 	return *l.peer, true
 }
 
+// hasVLANs is false: many a kernel that this runs on lacks them, see test/vm.
+func (g *real) hasVLANs() bool { return false }
+
 func (g *real) away(m link.Macvlan) (klink, bool) {
 	k, err := g.snapshot()
 	if err != nil {
