@@ -89,7 +89,11 @@ func mutants() []mutant {
 		},
 		{
 			"networks leave a bridge side by side", "driver/network.go",
-			"if n.onTheirs() {\n\t\talone, err := d.lock.alone(ctx, onLink(n))\n\t\tif err != nil {\n\t\t\treturn err\n\t\t}\n\t\tdefer alone.release()\n\t}\n\tendpoints", "endpoints",
+			"if n.shares() {\n\t\talone, err := d.lock.alone(ctx, onLink(n))\n\t\tif err != nil {\n\t\t\treturn err\n\t\t}\n\t\tdefer alone.release()\n\t}\n\tendpoints", "endpoints",
+		},
+		{
+			"a VLAN goes with the first of its networks", "driver/network.go",
+			"o.Link != n.Link && len(o.VLANs) == 0", "o.Link != n.Link || len(o.VLANs) > 0",
 		},
 		{
 			"forwarding before its guard", "driver/network.go",
