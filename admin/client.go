@@ -53,6 +53,11 @@ func (c *Client) Endpoints(ctx context.Context) (Endpoints, error) {
 	return get[Endpoints](ctx, c, "/v1/endpoints")
 }
 
+// Leases returns the daemon's leases.
+func (c *Client) Leases(ctx context.Context) (Leased, error) {
+	return get[Leased](ctx, c, "/v1/leases")
+}
+
 // Ports returns the daemon's published ports, if asked for with what goes by
 // them.
 func (c *Client) Ports(ctx context.Context, traffic bool) (Ports, error) {

@@ -28,6 +28,18 @@ type Records interface {
 // Remarks are what some Records say of networks, by ID, beside what is recorded.
 type Remarks interface{ Remarks() map[string]string }
 
+// Leases are what some Records have from DHCP servers.
+type Leases interface {
+	// Leases returns all leases, and how many were lost since the daemon started.
+	Leases() (all []LeaseState, lost uint64)
+}
+
+// A LeaseState is a lease and how it is: see Lease.
+type LeaseState struct {
+	store.Lease
+	State, Why string
+}
+
 // A Published port is what an endpoint publishes.
 type Published struct {
 	Endpoint string // ID

@@ -40,6 +40,9 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("GET /v1/endpoints", s.whenReady(func(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusOK, endpoints(r.Context(), s.Records))
 	}))
+	s.mux.HandleFunc("GET /v1/leases", s.whenReady(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusOK, leases(s.Records))
+	}))
 	s.mux.HandleFunc("GET /v1/ports", s.whenReady(s.ports))
 	if s.Publisher != nil {
 		s.mux.HandleFunc("POST /v1/ports/add", s.whenReady(s.addPorts))

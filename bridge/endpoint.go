@@ -115,7 +115,7 @@ func (n Network) Inside(e store.Endpoint) link.Inside {
 			continue
 		}
 		in.Addresses = append(in.Addresses, p)
-		if g := n.gateway(s); g.IsValid() {
+		if g := n.gatewayOf(s, e); g.IsValid() {
 			in.Gateways = append(in.Gateways, g)
 		}
 		for _, r := range n.set.Routes {
@@ -124,7 +124,21 @@ func (n Network) Inside(e store.Endpoint) link.Inside {
 			}
 		}
 	}
+	for _, r := range e.Learned.Routes {
+		if !n.Internal {
+			in.Routes = append(in.Routes, link.Route(r))
+		}
+	}
 	return in
+}
+
+// gatewayOf returns the default gateway of e in the family of s: that which the
+// user names, or that which the LAN's DHCP server does.
+func (n Network) gatewayOf(s store.Subnet, e store.Endpoint) netip.Addr {
+	if g := n.gateway(s); g.IsValid() || n.Internal || n.set.NoGateway || n.set.PublishBy == byDocker {
+		return g
+	}
+	return e.Learned.Gateway(s.Is6())
 }
 
 // IfaceName returns the name that the user wants for the interface in the

@@ -156,6 +156,11 @@ type Pools interface {
 	// ChoseGateway reports whether a gateway's address was the allocator's to
 	// choose: the user named none, and the engine asked for one all the same.
 	ChoseGateway(space string, subnet netip.Prefix, ip netip.Addr) bool
+	// Parent returns the link on whose LAN the DHCP servers of a subnet are; ""
+	// where its addresses don't come from there.
+	Parent(space string, subnet netip.Prefix) string
+	// Lease returns what a DHCP server said with an address.
+	Lease(space string, subnet netip.Prefix, ip netip.Addr) (store.Lease, bool)
 	// Free takes back addresses that were requested before a time, for an
 	// endpoint that is gone though Docker didn't release them.
 	Free(ctx context.Context, space string, subnet netip.Prefix, before time.Time, ips ...netip.Addr) error

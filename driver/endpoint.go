@@ -72,6 +72,7 @@ func (d *Driver) newEndpoint(ctx context.Context, n network, spec EndpointSpec) 
 	if err := d.takeOver(ctx, n, e); err != nil {
 		return e, err
 	}
+	e.Learned = d.learn(ctx, n, e)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range claimsOf(e) {

@@ -34,11 +34,12 @@ type world struct {
 	lacks     []nat.Lack // what the firewall says that it hasn't
 	lackErr   error
 	annotated link.Set
-	released  map[netip.Prefix]bool // pools that Docker gave back
-	chosen    map[netip.Addr]bool   // gateways that nobody named
-	log       *logtest.Hook         // what was said
-	refreshed int                   // looks at the engine that were asked for
-	held      map[string][]string   // the host's ports, by owner
+	released  map[netip.Prefix]bool      // pools that Docker gave back
+	chosen    map[netip.Addr]bool        // gateways that nobody named
+	leases    map[netip.Addr]store.Lease // from DHCP servers
+	log       *logtest.Hook              // what was said
+	refreshed int                        // looks at the engine that were asked for
+	held      map[string][]string        // the host's ports, by owner
 
 	ports  driver.HostPorts // nil: in memory
 	noIPv6 bool             // the host has none
@@ -250,6 +251,13 @@ func (p pools) Released(_ string, subnet netip.Prefix, _ time.Time) bool {
 }
 
 func (p pools) ChoseGateway(_ string, _ netip.Prefix, ip netip.Addr) bool { return p.w.chosen[ip] }
+
+func (pools) Parent(string, netip.Prefix) string { return "" }
+
+func (p pools) Lease(_ string, _ netip.Prefix, ip netip.Addr) (store.Lease, bool) {
+	l, ok := p.w.leases[ip]
+	return l, ok
+}
 
 func (pools) Free(context.Context, string, netip.Prefix, time.Time, ...netip.Addr) error {
 	return nil

@@ -42,7 +42,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	defer h.release()
 	d.dropInvented(&spec)
 	if n, ok := d.network(spec.ID); ok {
-		if !isFor(n.Network, n.asRecorded(spec)) {
+		if !isFor(n.Network, d.asRecorded(n, spec)) {
 			return fmt.Errorf("network %s: is there already, with other settings", spec.ID)
 		}
 		return d.makeNetwork(ctx, n)

@@ -158,8 +158,11 @@ func (d *Driver) Remarks() map[string]string {
 	return out
 }
 
+// leased reports whether the addresses of s come from DHCP servers.
+func (d *Driver) leased(s store.Subnet) bool { return d.opts.Pools.Parent(s.Space, s.Prefix) != "" }
+
 // dropInvented leaves out gateways that nobody named, of a network on a
-// parent, where the gateway is somebody else. Engines before 28 allocate one for every network. Where the
+// parent or with addresses from DHCP servers, where the gateway is somebody else. Engines before 28 allocate one for every network. Where the
 // addresses are fairway's, the request for it told; where they are Docker's
 // own, nothing does, and that is noted.
 func (d *Driver) dropInvented(spec *NetworkSpec) {
@@ -168,12 +171,9 @@ func (d *Driver) dropInvented(spec *NetworkSpec) {
 		return // it is refused
 	}
 	parent, _ := v.Parent()
-	if parent == "" {
-		return
-	}
 	spec.Subnets = slices.Clone(spec.Subnets)
 	for i, s := range spec.Subnets {
-		if !s.Gateway.IsValid() {
+		if !s.Gateway.IsValid() || parent == "" && !d.leased(s) {
 			continue
 		}
 		if d.opts.Pools.ChoseGateway(s.Space, s.Prefix, s.Gateway) {
@@ -201,12 +201,12 @@ func usesGateway(v View, s store.Subnet) bool {
 }
 
 // asRecorded leaves out the gateways that were left out of the record.
-func (n network) asRecorded(spec NetworkSpec) NetworkSpec {
-	if !n.onParent() {
-		return spec
-	}
+func (d *Driver) asRecorded(n network, spec NetworkSpec) NetworkSpec {
 	spec.Subnets = slices.Clone(spec.Subnets)
-	for i := range spec.Subnets {
+	for i, s := range spec.Subnets {
+		if !n.onParent() && !d.leased(s) {
+			continue
+		}
 		if i < len(n.Subnets) && !n.Subnets[i].Gateway.IsValid() {
 			spec.Subnets[i].Gateway = netip.Addr{}
 		}

@@ -28,6 +28,14 @@ func (a *Allocator) RequestAddress(ctx context.Context, spec AddressSpec) (netip
 	}
 	s, now := h.subnet, a.now()
 	a.expire(s, now)
+	if h.parent() != "" && !spec.Gateway && spec.MAC != "" { // without it is an auxiliary address
+		want := h.wish(spec)
+		a.mu.Unlock()
+		if spec.Address.IsValid() && !s.prefix.Contains(spec.Address) {
+			return netip.Prefix{}, fmt.Errorf("address %s isn't in the pool %s", spec.Address, s.prefix)
+		}
+		return a.requestLease(ctx, spec, want, gone)
+	}
 	ip, err := h.pick(spec, gone)
 	if err != nil {
 		a.mu.Unlock()

@@ -47,6 +47,10 @@ type Options struct {
 	// without locks; nil for never.
 	Alive func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool
 
+	// Leases gets addresses where a pool's option source says dhcp; nil: none can
+	// be had that way.
+	Leases Leases
+
 	Instance string // what tells this host's IPv6 default pools from others'
 	Now      func() time.Time
 	Rand     io.Reader // for the IDs of pools; nil for crypto/rand
@@ -60,6 +64,7 @@ type Allocator struct {
 	hostSubnets func(context.Context) ([]netip.Prefix, error)
 	stale       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	alive       func(context.Context, string, netip.Prefix, netip.Addr) bool
+	leases      Leases
 	defaults    map[string][]DefaultPool // by address space
 	delay       time.Duration
 	grace       time.Duration
@@ -82,6 +87,7 @@ func New(opts Options, records store.Records) (*Allocator, error) {
 		hostSubnets: opts.HostSubnets,
 		stale:       opts.Stale,
 		alive:       opts.Alive,
+		leases:      opts.Leases,
 		delay:       opts.ReuseDelay,
 		grace:       opts.Grace,
 		now:         opts.Now,

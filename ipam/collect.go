@@ -157,6 +157,9 @@ func (a *Allocator) allSubnets() (all []*subnet) {
 		for _, p := range a.spaces[space].sorted {
 			all = append(all, a.spaces[space].by[p])
 		}
+		if s := a.spaces[space].by[netip.PrefixFrom(netip.IPv4Unspecified(), 0)]; s != nil {
+			all = append(all, s)
+		}
 	}
 	return all
 }

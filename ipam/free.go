@@ -86,7 +86,11 @@ func (a *Allocator) release(ctx context.Context, s *subnet, l *lease) error {
 func (a *Allocator) beginFree(s *subnet, l *lease) (commit <-chan error, finish func(error)) {
 	a.expire(s, a.now())
 	put, finish := a.write(s, a.freed(l))
-	return a.store.Begin(append(a.sweep(4), put)...), finish
+	changes := append(a.sweep(4), put)
+	if s.leased() {
+		changes = append(changes, a.unlease(s, l.IP))
+	}
+	return a.store.Begin(changes...), finish
 }
 
 // freed returns the record of l as a released address.

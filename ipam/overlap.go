@@ -8,7 +8,8 @@ import (
 )
 
 // subnets are the subnets of one address space. They overlap only where a
-// commit's failure brought one back that was being released.
+// commit's failure brought one back that was being released. A subnet of length
+// 0, which stands for a LAN whose servers know it, overlaps nothing.
 type subnets struct {
 	by      map[netip.Prefix]*subnet
 	sorted  []netip.Prefix // by address, then by length
@@ -30,12 +31,19 @@ func family(p netip.Prefix) int {
 
 func (s *subnets) add(n *subnet) {
 	s.by[n.prefix] = n
+	if n.prefix.Bits() == 0 {
+		return
+	}
 	s.lengths[family(n.prefix)][n.prefix.Bits()]++
 	i, _ := slices.BinarySearchFunc(s.sorted, n.prefix, comparePrefixes)
 	s.sorted = slices.Insert(s.sorted, i, n.prefix)
 }
 
 func (s *subnets) remove(n *subnet) {
+	if n.prefix.Bits() == 0 && s.by[n.prefix] == n {
+		delete(s.by, n.prefix)
+		return
+	}
 	i, ok := slices.BinarySearchFunc(s.sorted, n.prefix, comparePrefixes)
 	if !ok || s.by[n.prefix] != n {
 		return

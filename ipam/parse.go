@@ -16,6 +16,8 @@ type wanted struct {
 	size    int          // without a subnet: its prefix length; 0 for the default pools' own
 	v6      bool
 	shared  bool
+	source  string // sourceLocal or sourceDHCP; "" for sourceLocal
+	parent  string // link on whose LAN the DHCP servers are
 }
 
 // parsePool checks what can be checked without looking at other pools. Bits
@@ -31,10 +33,12 @@ func parsePool(spec PoolSpec) (wanted, error) {
 	if err := want.parseSubnet(spec.Pool); err != nil {
 		return want, err
 	}
-	if err := want.parseRange(spec.SubPool); err != nil {
-		return want, err
+	if want.source == sourceDHCP || want.parent != "" {
+		if err := want.checkSource(spec.Pool, spec.SubPool); err != nil {
+			return want, err
+		}
 	}
-	return want, nil
+	return want, want.parseRange(spec.SubPool)
 }
 
 // parseSubnet takes --subnet. An unspecified address with a length is a wish
@@ -104,16 +108,15 @@ func poolOptions(w *wanted) option.Table {
 			},
 		},
 		{
-			Name: "source", Allowed: "local (dhcp can't be had yet)",
-			Meaning: "where addresses come from",
-			Set: func(v string) error {
-				if v != "local" {
-					return errNotAllowed
-				}
-				return nil
-			},
+			Name: "source", Allowed: "local or dhcp",
+			Meaning: "where addresses come from: fairway itself, or the DHCP servers of a LAN",
+			Set:     option.OneOf(&w.source, sourceLocal, sourceDHCP),
 		},
-		{Name: "parent", Allowed: "no such option yet: it goes with source=dhcp", Set: later},
+		{
+			Name: "parent", Allowed: "the name of a link: at most 15 letters, digits, - _ . @",
+			Meaning: "with source=dhcp: link of the host on whose LAN the servers are",
+			Set:     option.LinkName(&w.parent),
+		},
 		{Name: "segment", Allowed: "no such option yet: it goes with mode=overlay", Set: later},
 	}
 }

@@ -15,6 +15,9 @@ import (
 // Every call gives out another handle, and without a named subnet another subnet.
 func (a *Allocator) RequestPool(ctx context.Context, spec PoolSpec) (PoolReply, error) {
 	want, err := parsePool(spec)
+	if err == nil && want.source == sourceDHCP && a.leases == nil {
+		err = fmt.Errorf("option source=%q: want %s here", want.source, sourceLocal)
+	}
 	if err != nil {
 		return PoolReply{}, err
 	}
@@ -76,6 +79,12 @@ func (a *Allocator) place(ctx context.Context, spec PoolSpec, want wanted, onHos
 // leavingFor returns the release that is under way of a pool that overlaps p.
 func (a *Allocator) leavingFor(space string, p netip.Prefix) *release {
 	all := a.spaces[space]
+	if p.Bits() == 0 {
+		if s := all.by[p]; s != nil {
+			return s.release()
+		}
+		return nil
+	}
 	if other, ok := all.overlapping(p); ok {
 		return all.by[other].release()
 	}
@@ -124,6 +133,9 @@ func (a *Allocator) newID(space string, subnet netip.Prefix) (string, error) {
 func (a *Allocator) mayHave(space string, want wanted) error {
 	all := a.spaces[space]
 	s := all.by[want.subnet]
+	if s == nil && want.subnet.Bits() == 0 {
+		return nil // what the servers' LAN is, nobody knows
+	}
 	if s == nil {
 		if other, ok := all.overlapping(want.subnet); ok {
 			return fmt.Errorf("pool %s overlaps %s, which is in use", want.subnet, other)
@@ -135,6 +147,7 @@ func (a *Allocator) mayHave(space string, want wanted) error {
 	}
 	for _, h := range s.handles {
 		switch {
+		case want.source == sourceDHCP && h.parent() != "": // the servers keep them apart
 		case !want.shared || !sharedOption(h.Options) || !want.ipRange.IsValid() || !h.Range.IsValid():
 			return fmt.Errorf("pool %s overlaps %s, which is in use (networks share a subnet if each has --ipam-opt shared=true and an --ip-range)",
 				want.subnet, s.prefix)

@@ -36,8 +36,8 @@ func TestRequestPoolRefusals(t *testing.T) {
 		{"range without use", PoolSpec{Pool: "10.0.0.0/24", SubPool: "10.0.0.255/32"}, `ip-range 10.0.0.255/32: no address of it can be used in the pool 10.0.0.0/24`},
 		{"option", PoolSpec{Options: map[string]string{"share": "true"}}, `option share="true": unknown; nearest is "shared"`},
 		{"shared", PoolSpec{Options: map[string]string{"shared": "maybe"}}, `option shared="maybe": want true or false`},
-		{"dhcp", PoolSpec{Options: map[string]string{"source": "dhcp"}}, `option source="dhcp": want local (dhcp can't be had yet)`},
-		{"parent", PoolSpec{Options: map[string]string{"parent": "eth0"}}, `option parent="eth0": want no such option yet: it goes with source=dhcp`},
+		{"dhcp", PoolSpec{Options: map[string]string{"source": "dhcp"}}, `option source="dhcp": want parent=LINK, too: the link on whose LAN the DHCP server is`},
+		{"parent", PoolSpec{Options: map[string]string{"parent": "eth0"}}, `option parent="eth0": not allowed without source=dhcp`},
 		{"segment", PoolSpec{Options: map[string]string{"segment": "s"}}, `option segment="s": want no such option yet: it goes with mode=overlay`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

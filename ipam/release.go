@@ -118,6 +118,9 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 	if last {
 		for ip := range s.entries {
 			changes = append(changes, store.DeleteAddress(s.space, s.prefix, ip))
+			if s.leased() {
+				changes = append(changes, a.unlease(s, ip))
+			}
 		}
 		var useless []store.Change
 		useless, forgotten = a.forgetUseless(s)
@@ -129,6 +132,9 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 			}
 			put, finish := a.write(s, a.freed(l))
 			changes, finishes = append(changes, put), append(finishes, finish)
+			if s.leased() {
+				changes = append(changes, a.unlease(s, l.IP))
+			}
 		}
 	}
 	h.leaving = &release{done: make(chan struct{})}

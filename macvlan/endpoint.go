@@ -1,6 +1,7 @@
 package macvlan
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -52,7 +53,7 @@ func (n Network) subnet(p netip.Prefix) (store.Subnet, bool) {
 func (n Network) Attachment(e store.Endpoint) link.Set {
 	mac, _ := net.ParseMAC(e.MAC) // CheckEndpoint has seen it
 	return link.Set{link.Macvlan{
-		Namespace: n.Namespace, Name: e.Inside, Parent: n.Link, Mode: n.set.Mode, IPvlan: n.set.IPvlan, MAC: mac, MTU: n.MTU,
+		Namespace: n.Namespace, Name: e.Inside, Parent: n.Link, Mode: n.set.Mode, IPvlan: n.set.IPvlan, MAC: mac, MTU: cmp.Or(n.MTU, e.Learned.MTU),
 		Alias:   link.Mark(n.instance, e.ID, e.Container),
 		Sandbox: e.Sandbox, Inside: n.Inside(e), Left: e.Confirmed && e.Sandbox == "",
 	}}
@@ -74,13 +75,18 @@ func (n Network) Inside(e store.Endpoint) link.Inside {
 		if n.Silent() {
 			in.Routes = append(in.Routes, n.byDevice(s)...)
 		}
-		if g := n.gateway(s); g.IsValid() {
+		if g := n.gatewayOf(s, e); g.IsValid() {
 			in.Gateways = append(in.Gateways, g)
 		}
 		for _, r := range n.set.Routes {
 			if s.Prefix.Contains(r.NextHop) {
 				in.Routes = append(in.Routes, r)
 			}
+		}
+	}
+	for _, r := range e.Learned.Routes {
+		if !n.internal() && !n.Silent() {
+			in.Routes = append(in.Routes, link.Route(r))
 		}
 	}
 	return in
@@ -103,6 +109,15 @@ func (n Network) byDevice(s store.Subnet) (out []link.Route) {
 		}
 	}
 	return out
+}
+
+// gatewayOf returns the default gateway of e in the family of s: that which the
+// user names, or that which the LAN's DHCP server does.
+func (n Network) gatewayOf(s store.Subnet, e store.Endpoint) netip.Addr {
+	if g := n.gateway(s); g.IsValid() || n.internal() || n.set.NoGateway || n.Silent() {
+		return g
+	}
+	return e.Learned.Gateway(s.Is6())
 }
 
 // IfaceName returns the name that the user wants for the interface in the

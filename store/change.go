@@ -22,6 +22,7 @@ const (
 	kindPool      kind = "pools"
 	kindAddress   kind = "addresses"
 	kindLivePorts kind = "live-ports"
+	kindLease     kind = "leases"
 )
 
 // PutNetwork records n under its ID.

@@ -76,6 +76,8 @@ func (r Records) add(k kind, key string, value []byte) error {
 		return add(r.Addresses, k, key, value)
 	case kindLivePorts:
 		return add(r.LivePorts, k, key, value)
+	case kindLease:
+		return add(r.Leases, k, key, value)
 	}
 	return newer("records of kind %q", k)
 }

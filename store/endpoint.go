@@ -16,6 +16,7 @@ type Endpoint struct {
 	IPv4    netip.Prefix // address with the subnet's length; invalid if none
 	IPv6    netip.Prefix
 	Options map[string]string // per-endpoint driver options as given
+	Learned Learned           `json:",omitzero"` // from the LAN, when the endpoint was made
 
 	HostLink string // the end on the host, e.g. the bridge port
 	Inside   string // the end that goes into the sandbox, under the name that it has before it is moved

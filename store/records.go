@@ -3,13 +3,14 @@ package store
 import "fmt"
 
 // Records is all that a store holds, by key: networks, endpoints and pools by
-// their ID. Addresses and live ports are in no particular order.
+// their ID. Addresses, live ports and leases are in no particular order.
 type Records struct {
 	Networks  map[string]Network
 	Endpoints map[string]Endpoint
 	Pools     map[string]Pool
 	Addresses map[string]Address
 	LivePorts map[string]LivePorts
+	Leases    map[string]Lease
 }
 
 // NewRecords returns an empty set of records, ready for Apply.
@@ -20,6 +21,7 @@ func NewRecords() Records {
 		Pools:     map[string]Pool{},
 		Addresses: map[string]Address{},
 		LivePorts: map[string]LivePorts{},
+		Leases:    map[string]Lease{},
 	}
 }
 
@@ -37,6 +39,8 @@ func (r Records) Apply(changes ...Change) {
 			apply(r.Addresses, c)
 		case kindLivePorts:
 			apply(r.LivePorts, c)
+		case kindLease:
+			apply(r.Leases, c)
 		default:
 			panic(fmt.Sprintf("store: change of unknown kind %q", c.kind))
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"fairway/dhcp"
 	"fairway/driver"
 	"fairway/engine"
 	"fairway/ipam"
@@ -73,9 +74,10 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	ports := nat.NewPorts(step, carrier)
 	open.add(ports.Close)
 
+	leases := dhcp.New(dhcp.Options{Store: records, Instance: records.Instance(), Log: log}, all)
 	var watcher *engine.Watcher
 	pools, err := ipam.New(ipam.Options{
-		Store: records, Pools: c.pools(), Instance: records.Instance(), Log: log,
+		Store: records, Pools: c.pools(), Instance: records.Instance(), Leases: leases, Log: log,
 		HostSubnets: func(ctx context.Context) ([]netip.Prefix, error) { return takenSubnets(ctx, kernel, d) },
 		Stale: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
 			return d.Abandoned(ctx, space, subnet, ip)
@@ -106,13 +108,14 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		return p, err
 	}
 	open.add(changes.Close)
-	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, log)})
-	shown := operated{d, sentry, backendName(firewall.Backend), log}
+	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, leases, log)})
+	shown := operated{d, sentry, leases, backendName(firewall.Backend), log}
 	return parts{
 		networks: d, addresses: pools, records: shown, publisher: d, peerEngine: engine.PeerEngine,
 		restore: d.Restore,
 		tasks: []task{
 			{"driver", d.Run},
+			{"DHCP", leases.Run},
 			{"watch Docker", watcher.Run},
 			{"watch the kernel", changes.Run},
 			{"guard", shown.watchGuard},

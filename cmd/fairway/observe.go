@@ -7,15 +7,17 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"fairway/dhcp"
 	"fairway/driver"
 	"fairway/engine"
 	"fairway/ipam"
 )
 
 // observe hands what an engine knows to those who keep records for it.
-func observe(d *driver.Driver, pools *ipam.Allocator, log logrus.FieldLogger) func(context.Context, engine.View) {
+func observe(d *driver.Driver, pools *ipam.Allocator, leases *dhcp.Client, log logrus.FieldLogger) func(context.Context, engine.View) {
 	return func(ctx context.Context, v engine.View) {
 		d.Observe(ctx, known(v))
+		nameLeases(d, leases)
 		subnets, complete := v.Pools()
 		if !complete {
 			return // what isn't named may be in use
@@ -36,6 +38,20 @@ func observe(d *driver.Driver, pools *ipam.Allocator, log logrus.FieldLogger) fu
 			log.Warn(err)
 		}
 	}
+}
+
+// nameLeases tells DHCP servers the containers' names that are known by now.
+func nameLeases(d *driver.Driver, leases *dhcp.Client) {
+	type client struct {
+		mac string
+		ip  netip.Addr
+	}
+	names := map[client]string{}
+	for _, e := range d.Endpoints() {
+		names[client{e.MAC, e.IPv4.Addr()}] = e.Container
+		names[client{e.MAC, e.IPv6.Addr()}] = e.Container
+	}
+	leases.Name(func(mac string, ip netip.Addr) string { return names[client{mac, ip}] })
 }
 
 // known returns the part of a view that is the driver's.

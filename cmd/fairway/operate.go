@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"fairway/admin"
+	"fairway/dhcp"
 	"fairway/driver"
 	"fairway/nat"
 	"fairway/nat/guard"
@@ -15,7 +16,8 @@ import (
 type operated struct {
 	*driver.Driver
 	guard    *guard.Guard // nil: the kernel has none
-	firewall string       // the backend's name
+	leases   *dhcp.Client
+	firewall string // the backend's name
 	log      logrus.FieldLogger
 }
 
@@ -30,6 +32,14 @@ func (o operated) Health() admin.Status {
 		s.Trouble = h.Trouble.Error()
 	}
 	return s
+}
+
+// Leases says in the operators' words how the leases are, and how many were lost.
+func (o operated) Leases() (all []admin.LeaseState, lost uint64) {
+	for _, l := range o.leases.Leases() {
+		all = append(all, admin.LeaseState(l))
+	}
+	return all, o.leases.Lost()
 }
 
 // Denied is how many frames of guarded endpoints were dropped, by their links.

@@ -65,7 +65,7 @@ The other commands show what the daemon runs. Exit codes: 0 good, 1 bad,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newDaemonCommand(), newStatusCommand(), newNetworksCommand(), newEndpointsCommand(), newPortsCommand(), newVersionCommand(), newManagedCommand())
+	root.AddCommand(newDaemonCommand(), newStatusCommand(), newNetworksCommand(), newEndpointsCommand(), newPortsCommand(), newLeasesCommand(), newVersionCommand(), newManagedCommand())
 	checkUsage(root)
 	return root
 }

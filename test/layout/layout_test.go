@@ -17,13 +17,14 @@ import (
 // mayImport says which of our packages a package may import: a request goes one
 // way, plugin → driver → mode → link and nat, and store is below them all.
 var mayImport = map[string][]string{
-	"cmd/fairway":    {"admin", "bridge", "driver", "engine", "ipam", "link", "macvlan", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "plugin", "store", "watch"},
+	"cmd/fairway":    {"admin", "bridge", "dhcp", "driver", "engine", "ipam", "link", "macvlan", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "plugin", "store", "watch"},
 	"plugin":         {"driver", "ipam", "store", "link"},
 	"admin":          {"store"},
 	"driver":         {"link", "nat", "store", "option"},
 	"bridge":         {"link", "nat", "store", "option"},
 	"macvlan":        {"link", "nat", "store", "option"},
 	"ipam":           {"store", "option"},
+	"dhcp":           {"store"},
 	"engine":         {},
 	"nat/iptables":   {"nat"},
 	"nat/nftables":   {"nat", "nat/iptables"},

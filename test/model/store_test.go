@@ -30,6 +30,7 @@ func (d *disk) records() store.Records {
 	return store.Records{
 		Networks: maps.Clone(d.durable.Networks), Endpoints: maps.Clone(d.durable.Endpoints),
 		Pools: maps.Clone(d.durable.Pools), Addresses: maps.Clone(d.durable.Addresses), LivePorts: maps.Clone(d.durable.LivePorts),
+		Leases: maps.Clone(d.durable.Leases),
 	}
 }
 
