@@ -32,6 +32,16 @@ func (s *Server) Status() Status {
 		out.Endpoints++
 		out.Ports += len(e.Published)
 	}
+	if l, ok := s.Records.(Leases); ok {
+		all, lost := l.Leases()
+		out.LeasesLost = lost
+		for _, lease := range all {
+			if out.Leases == nil {
+				out.Leases = map[string]int{}
+			}
+			out.Leases[lease.State]++
+		}
+	}
 	return out
 }
 

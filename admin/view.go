@@ -59,6 +59,10 @@ type Status struct {
 	Networks  int    `json:"networks"`
 	Endpoints int    `json:"endpoints"`
 	Ports     int    `json:"ports"` // published ones
+	// Leases counts the addresses from DHCP servers, by state; LeasesLost how many
+	// were lost since the daemon started.
+	Leases     map[string]int `json:"leases,omitempty"`
+	LeasesLost uint64         `json:"leases_lost,omitempty"`
 	// Firewall is who filters: "nftables" or "iptables".
 	Firewall string `json:"firewall,omitempty"`
 	// Checked is when the kernel was last compared with the records as a whole,

@@ -75,12 +75,15 @@ func ipamRows(t *testing.T) string {
 	b.WriteString("| `--ipam-opt` | default | allowed | meaning |\n|---|---|---|---|\n")
 	for _, o := range []struct{ name, standard, meaning string }{
 		{"shared", "false", "Several networks lie in one subnet, each with an `--ip-range` of its own; all of them must say so."},
-		{"source", "local", "Where addresses come from."},
+		{"source", "local", "Where addresses come from: fairway, or the DHCP servers of a LAN ([dhcp.md](dhcp.md))."},
+		{"parent", "", "With `source=dhcp`: link of the host on whose LAN the servers are."},
 	} {
-		if err := request(o.name, o.standard); err != nil {
+		if o.standard == "" {
+			o.standard = "none"
+		} else if err := request(o.name, o.standard); err != nil {
 			t.Errorf("ipam-opt %s: default: %v", o.name, err)
 		}
-		err := request(o.name, "?")
+		err := request(o.name, "a/b")
 		if err == nil {
 			t.Fatalf("ipam-opt %s takes anything", o.name)
 		}

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 
 	"fairway/store"
@@ -57,4 +58,23 @@ func routesOf(l store.Lease, p netip.Prefix) (gateway netip.Addr, routes []store
 		}
 	}
 	return gateway, routes
+}
+
+// checkSource refuses a network whose addresses come from the servers of a LAN
+// that it isn't on.
+func (d *Driver) checkSource(n network) error {
+	for _, s := range n.Subnets {
+		parent := d.opts.Pools.Parent(s.Space, s.Prefix)
+		switch {
+		case parent == "" || parent == n.Link:
+		case n.onParent():
+			return fmt.Errorf("ipam option parent=%q: the network's own parent is %s; want the same", parent, n.Link)
+		case !n.Adopted:
+			return fmt.Errorf("ipam option parent=%q: the network isn't on that LAN; want -o mode=macvlan -o parent=%[1]s, or the host's bridge that the LAN is plugged into as -o com.docker.network.bridge.name", parent)
+		}
+		if parent != "" && s.Prefix.Bits() == 0 && !n.onParent() {
+			return fmt.Errorf("source=dhcp: want a subnet in mode %s", n.Mode)
+		}
+	}
+	return nil
 }

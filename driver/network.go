@@ -53,6 +53,9 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 		return err
 	}
 	n, err := d.settle(ctx, rec)
+	if err == nil {
+		err = d.checkSource(n)
+	}
 	if err != nil {
 		return err
 	}

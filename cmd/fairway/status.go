@@ -91,6 +91,13 @@ func printStatus(w io.Writer, s admin.Status, now time.Time) error {
 		return t.Flush()
 	}
 	fmt.Fprintf(t, "networks\t%d, %d endpoints, %d published ports\n", s.Networks, s.Endpoints, s.Ports)
+	if len(s.Leases) > 0 || s.LeasesLost > 0 {
+		all := 0
+		for _, n := range s.Leases {
+			all += n
+		}
+		fmt.Fprintf(t, "DHCP leases\t%d, %d bound, %d lost now, %d times since the start\n", all, s.Leases["bound"], s.Leases["lost"], s.LeasesLost)
+	}
 	fmt.Fprintf(t, "firewall\t%s\n", s.Firewall)
 	switch {
 	case s.Trouble != "":
