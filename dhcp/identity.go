@@ -44,13 +44,12 @@ func (c *Client) mark(l store.Lease) string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// duid returns a DUID-EN (RFC 8415 section 11.3) of the container's name, else
-// a DUID-LL of the MAC address (section 11.4).
+// duid returns a DUID-UUID (RFC 8415 section 11.5) that is made of the container's
+// name, else a DUID-LL of the MAC address (section 11.4).
 func (c *Client) duid(l store.Lease, mac net.HardwareAddr) []byte {
 	if l.Name == "" {
 		return append([]byte{0, 3, 0, 1}, mac...)
 	}
-	// UUID form, section 11.5: one that is made of the name.
 	sum := sha256.Sum256([]byte(c.mark(l) + "\x00" + l.Name))
 	return append([]byte{0, 4}, sum[:16]...)
 }

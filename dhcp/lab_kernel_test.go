@@ -48,6 +48,10 @@ func newLAN(t testing.TB) *lan {
 	}
 	t.Cleanup(func() { l.far.Close(); l.host.Close() })
 	l.run("ip", "link", "set", "lo", "up")
+	// Who asks and who answers have their link-local addresses at once.
+	const noDAD = "echo 0 >/proc/sys/net/ipv6/conf/all/accept_dad; echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad"
+	l.run("sh", "-c", noDAD)
+	l.farRun("sh", "-c", noDAD)
 	l.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "lan0", "netns", fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), l.far))
 	l.run("ip", "link", "set", "eth0", "up")
 	for _, command := range []string{

@@ -2,7 +2,6 @@ package dhcp
 
 import (
 	"encoding/binary"
-	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -16,7 +15,7 @@ import (
 // frame returns a session's message, to be sent by a socket.
 func (s *session) frame(k kind, by *Socket) ([]byte, error) {
 	if s.lease.Subnet.Addr().Is6() {
-		return nil, errors.New("DHCPv6 isn't there yet")
+		return s.frame6(k, by)
 	}
 	return s.frame4(k)
 }
@@ -24,10 +23,13 @@ func (s *session) frame(k kind, by *Socket) ([]byte, error) {
 // parse reads a frame; ok is false if it is no server's message.
 func parse(frame []byte) (r reply, ok bool) {
 	d, ok := decode(frame)
-	if !ok || d.dstPort != clientPort {
-		return r, false
+	switch {
+	case ok && d.dstPort == clientPort && d.source.Is4():
+		return parse4(d)
+	case ok && d.dstPort == clientPort6 && d.source.Is6():
+		return parse6(d)
 	}
-	return parse4(d)
+	return r, false
 }
 
 // frame4 returns a message of IPv4. What goes to one server goes to its address,

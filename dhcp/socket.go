@@ -151,6 +151,12 @@ func (c *Client) send(s *session, k kind) error {
 	if p.socket.bridge && (k == renew || k == rebind) && !s.lease.Subnet.Addr().Is6() {
 		k = verify // a bridge's host doesn't see what goes to its ports' addresses
 	}
+	if s.lease.Subnet.Addr().Is6() && !p.socket.local6.IsValid() { // it may have got one since
+		c.shut(p)
+		if p, err = c.parent(s.lease.Parent); err != nil {
+			return err
+		}
+	}
 	frame, err := s.frame(k, p.socket)
 	if err != nil {
 		return fmt.Errorf("parent %s: %w", p.name, err)
