@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,7 +13,8 @@ import (
 
 // identify decides what servers know the client by. With a container's name it
 // is that, with a mark of this host and the network, so that the container gets
-// its address again whatever MAC address it has then; else the MAC address.
+// its address again whatever MAC address it has then; else the MAC address, and
+// where that is the parent's, the one that Docker made up.
 func (c *Client) identify(l *store.Lease) error {
 	mac, err := net.ParseMAC(l.MAC)
 	if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
@@ -24,11 +26,11 @@ func (c *Client) identify(l *store.Lease) error {
 		return nil
 	}
 	const opaque, ethernet = 0, 1 // RFC 2132 section 9.14
-	if l.Name == "" {
+	if l.Name == "" && !l.SharedMAC {
 		l.ClientID = append([]byte{ethernet}, mac...)
 		return nil
 	}
-	l.ClientID = append([]byte{opaque}, "fairway:"+c.mark(*l)+":"+l.Name...)
+	l.ClientID = append([]byte{opaque}, "fairway:"+c.mark(*l)+":"+cmp.Or(l.Name, l.MAC)...)
 	if len(l.ClientID) > longestID {
 		l.ClientID = l.ClientID[:longestID]
 	}
@@ -40,7 +42,7 @@ const longestID = 200
 
 // mark is 8 hex digits of this host and the network that a lease is for.
 func (c *Client) mark(l store.Lease) string {
-	sum := sha256.Sum256([]byte(c.instance + "\x00" + l.Parent + "\x00" + l.Space + "\x00" + l.Subnet.String()))
+	sum := sha256.Sum256([]byte(c.instance + "\x00" + l.Engine + "\x00" + l.Parent + "\x00" + l.Space + "\x00" + l.Subnet.String()))
 	return hex.EncodeToString(sum[:4])
 }
 

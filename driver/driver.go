@@ -156,9 +156,9 @@ type Pools interface {
 	// ChoseGateway reports whether a gateway's address was the allocator's to
 	// choose: the user named none, and the engine asked for one all the same.
 	ChoseGateway(space string, subnet netip.Prefix, ip netip.Addr) bool
-	// Parent returns the link on whose LAN the DHCP servers of a subnet are; ""
+	// Parents returns the links on whose LANs the DHCP servers of a subnet are; none
 	// where its addresses don't come from there.
-	Parent(space string, subnet netip.Prefix) string
+	Parents(space string, subnet netip.Prefix) []string
 	// Lease returns what a DHCP server said with an address.
 	Lease(space string, subnet netip.Prefix, ip netip.Addr) (store.Lease, bool)
 	// Free takes back addresses that were requested before a time, for an

@@ -252,7 +252,7 @@ func (p pools) Released(_ string, subnet netip.Prefix, _ time.Time) bool {
 
 func (p pools) ChoseGateway(_ string, _ netip.Prefix, ip netip.Addr) bool { return p.w.chosen[ip] }
 
-func (pools) Parent(string, netip.Prefix) string { return "" }
+func (pools) Parents(string, netip.Prefix) []string { return nil }
 
 func (p pools) Lease(_ string, _ netip.Prefix, ip netip.Addr) (store.Lease, bool) {
 	l, ok := p.w.leases[ip]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"fairway/store"
 )
@@ -64,17 +65,38 @@ func routesOf(l store.Lease, p netip.Prefix) (gateway netip.Addr, routes []store
 // that it isn't on.
 func (d *Driver) checkSource(n network) error {
 	for _, s := range n.Subnets {
-		parent := d.opts.Pools.Parent(s.Space, s.Prefix)
+		parents := d.opts.Pools.Parents(s.Space, s.Prefix)
+		if len(parents) == 0 {
+			continue
+		}
+		parent := parents[0]
 		switch {
-		case parent == "" || parent == n.Link:
+		case slices.Contains(parents, n.Link):
 		case n.onParent():
 			return fmt.Errorf("ipam option parent=%q: the network's own parent is %s; want the same", parent, n.Link)
 		case !n.Adopted:
 			return fmt.Errorf("ipam option parent=%q: the network isn't on that LAN; want -o mode=macvlan -o parent=%[1]s, or the host's bridge that the LAN is plugged into as -o com.docker.network.bridge.name", parent)
 		}
-		if parent != "" && s.Prefix.Bits() == 0 && !n.onParent() {
+		if s.Prefix.Bits() == 0 && !n.onParent() {
 			return fmt.Errorf("source=dhcp: want a subnet in mode %s", n.Mode)
 		}
 	}
 	return nil
 }
+
+// SharesMAC reports whether the endpoints on a parent have its MAC address: then
+// DHCP servers can't tell them apart by it. The kernel has macvlans or ipvlans on
+// a link, never both.
+func (d *Driver) SharesMAC(parent string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.networks {
+		if n.Mode == modeIPvlan && n.Link == parent {
+			return true
+		}
+	}
+	return false
+}
+
+// modeIPvlan is the mode whose links have the MAC address of their parent.
+const modeIPvlan = "ipvlan"

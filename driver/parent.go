@@ -159,7 +159,7 @@ func (d *Driver) Remarks() map[string]string {
 }
 
 // leased reports whether the addresses of s come from DHCP servers.
-func (d *Driver) leased(s store.Subnet) bool { return d.opts.Pools.Parent(s.Space, s.Prefix) != "" }
+func (d *Driver) leased(s store.Subnet) bool { return len(d.opts.Pools.Parents(s.Space, s.Prefix)) > 0 }
 
 // dropInvented leaves out gateways that nobody named, of a network on a
 // parent or with addresses from DHCP servers, where the gateway is somebody else. Engines before 28 allocate one for every network. Where the

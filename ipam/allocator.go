@@ -50,6 +50,10 @@ type Options struct {
 	// Leases gets addresses where a pool's option source says dhcp; nil: none can
 	// be had that way.
 	Leases Leases
+	// SharedMAC reports whether the containers on a parent have its MAC address, so
+	// that DHCP servers can't tell them apart by it. It is called without locks; nil
+	// for never.
+	SharedMAC func(parent string) bool
 
 	Instance string // what tells this host's IPv6 default pools from others'
 	Now      func() time.Time
@@ -65,6 +69,7 @@ type Allocator struct {
 	stale       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	alive       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	leases      Leases
+	sharedMAC   func(string) bool
 	defaults    map[string][]DefaultPool // by address space
 	delay       time.Duration
 	grace       time.Duration
@@ -88,6 +93,7 @@ func New(opts Options, records store.Records) (*Allocator, error) {
 		stale:       opts.Stale,
 		alive:       opts.Alive,
 		leases:      opts.Leases,
+		sharedMAC:   opts.SharedMAC,
 		delay:       opts.ReuseDelay,
 		grace:       opts.Grace,
 		now:         opts.Now,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"fairway/store"
 )
@@ -48,16 +49,23 @@ func (s *subnet) leased() bool {
 	return false
 }
 
-// Parent returns the link on whose LAN the DHCP servers of a subnet are; "" for a
-// subnet whose addresses don't come from there.
-func (a *Allocator) Parent(space string, prefix netip.Prefix) string {
+// Parents returns the links on whose LANs the DHCP servers of a subnet are; none
+// for a subnet whose addresses don't come from there. There may be several of a
+// subnet that nobody named, one for each network.
+func (a *Allocator) Parents(space string, prefix netip.Prefix) (names []string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.subnet(space, prefix)
 	if s == nil {
-		return ""
+		return nil
 	}
-	return s.newest().parent()
+	for _, h := range s.handles {
+		if p := h.parent(); p != "" {
+			names = append(names, p)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Lease returns what a DHCP server said with an address; ok is false if none gave
@@ -101,6 +109,7 @@ const takes = 3
 // while it is asked. The reply carries the length of the subnet or, where the user
 // named none, that which the server says.
 func (a *Allocator) requestLease(ctx context.Context, spec AddressSpec, want store.Lease, gone *lease) (netip.Prefix, error) {
+	want.SharedMAC = a.sharedMAC != nil && a.sharedMAC(want.Parent)
 	for range takes {
 		got, err := a.leases.Acquire(ctx, want, spec.Address.IsValid())
 		if err != nil {
@@ -170,7 +179,7 @@ func (a *Allocator) takeLease(ctx context.Context, spec AddressSpec, got store.L
 // address of the LAN, in another network, the name can't tell the two.
 func (h *handle) wish(spec AddressSpec) store.Lease {
 	s := h.subnet
-	want := store.Lease{Space: s.space, Subnet: s.prefix, Parent: h.parent(), MAC: spec.MAC, Name: spec.Name, IP: spec.Address}
+	want := store.Lease{Space: s.space, Subnet: s.prefix, Engine: spec.Engine, Parent: h.parent(), MAC: spec.MAC, Name: spec.Name, IP: spec.Address}
 	if spec.Name == "" {
 		return want
 	}

@@ -147,7 +147,7 @@ func (a *Allocator) mayHave(space string, want wanted) error {
 	}
 	for _, h := range s.handles {
 		switch {
-		case want.source == sourceDHCP && h.parent() != "": // the servers keep them apart
+		case want.source == sourceDHCP && (h.parent() == want.parent || want.subnet.Bits() == 0): // the servers keep them apart
 		case !want.shared || !sharedOption(h.Options) || !want.ipRange.IsValid() || !h.Range.IsValid():
 			return fmt.Errorf("pool %s overlaps %s, which is in use (networks share a subnet if each has --ipam-opt shared=true and an --ip-range)",
 				want.subnet, s.prefix)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestRequestPoolRefusals(t *testing.T) {
+	dhcp := map[string]string{"source": "dhcp", "parent": "eth0"}
 	for _, tt := range []struct {
 		name string
 		spec PoolSpec
@@ -38,6 +39,11 @@ func TestRequestPoolRefusals(t *testing.T) {
 		{"shared", PoolSpec{Options: map[string]string{"shared": "maybe"}}, `option shared="maybe": want true or false`},
 		{"dhcp", PoolSpec{Options: map[string]string{"source": "dhcp"}}, `option source="dhcp": want parent=LINK, too: the link on whose LAN the DHCP server is`},
 		{"parent", PoolSpec{Options: map[string]string{"parent": "eth0"}}, `option parent="eth0": not allowed without source=dhcp`},
+		{"dhcp here", PoolSpec{Pool: "192.0.2.0/24", Options: dhcp}, `option source="dhcp": want local here`},
+		{"dhcp with a range", PoolSpec{Pool: "192.0.2.0/24", SubPool: "192.0.2.0/25", Options: dhcp}, `ip-range "192.0.2.0/25": not allowed with source=dhcp: the server chooses the addresses`},
+		{"dhcp with a size", PoolSpec{Pool: "0.0.0.0/24", Options: dhcp}, `pool 0.0.0.0/24: not allowed with source=dhcp: want the LAN's subnet, or none`},
+		{"dhcp shared", PoolSpec{Options: map[string]string{"source": "dhcp", "parent": "eth0", "shared": "true"}}, `option shared="true": not allowed with source=dhcp, where networks may share a subnet anyhow`},
+		{"dhcp for IPv6", PoolSpec{V6: true, Options: dhcp}, `source=dhcp: want an IPv6 subnet, such as 2001:db8::/64: DHCPv6 servers don't tell it`},
 		{"segment", PoolSpec{Options: map[string]string{"segment": "s"}}, `option segment="s": want no such option yet: it goes with mode=overlay`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
