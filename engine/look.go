@@ -17,8 +17,9 @@ type wireNetwork struct {
 	Name   string
 	Driver string
 	IPAM   struct {
-		Driver string
-		Config []wireSubnet
+		Driver  string
+		Options map[string]string
+		Config  []wireSubnet
 	}
 	Containers map[string]wireEndpoint // by container ID; "ep-ID" for the engine's own endpoints
 }
@@ -106,19 +107,21 @@ func (w wireNetwork) network() Network {
 		}
 	}
 	for _, s := range w.IPAM.Config {
-		n.Subnets = append(n.Subnets, n.subnet(s))
+		n.Subnets = append(n.Subnets, n.subnet(s, w.IPAM.Options["source"] == "dhcp"))
 	}
 	return n
 }
 
-func (n Network) subnet(w wireSubnet) Subnet {
+// subnet reads a subnet. Without one, a network whose addresses come from DHCP
+// servers really has the pool 0.0.0.0/0; of others that is a wish.
+func (n Network) subnet(w wireSubnet, byDHCP bool) Subnet {
 	s := Subnet{Prefix: prefix(w.Subnet).Masked(), Gateway: addr(w.Gateway)}
 	for _, a := range w.AuxiliaryAddresses {
 		if ip := addr(a); ip.IsValid() {
 			s.Aux = append(s.Aux, ip)
 		}
 	}
-	if s.Prefix.Addr().IsUnspecified() { // the size that was asked for
+	if s.Prefix.Addr().IsUnspecified() && !(byDHCP && s.Prefix.Bits() == 0) { // the size that was asked for
 		s.Prefix = n.prefixOf(s.Prefix)
 	}
 	return s

@@ -140,7 +140,9 @@ const someNetworks = `[
  "Containers":{"43":{"Name":"c3","EndpointID":"e3","IPv4Address":"10.2.0.7/16"}}},
 {"Name":"sized","Id":"10","Driver":"fairway","IPAM":{"Driver":"fairway:latest","Config":[{"Subnet":"0.0.0.0/24"}]},
  "Containers":{"44":{"Name":"c4","EndpointID":"e4","IPv4Address":"10.3.4.7/24"}}},
-{"Name":"empty","Id":"11","Driver":"fairway","IPAM":{"Driver":"fairway","Config":[{"Subnet":"0.0.0.0/24"},{"Subnet":"nonsense"}]}}
+{"Name":"empty","Id":"11","Driver":"fairway","IPAM":{"Driver":"fairway","Config":[{"Subnet":"0.0.0.0/24"},{"Subnet":"nonsense"}]}},
+{"Name":"leased","Id":"12","Driver":"fairway","IPAM":{"Driver":"fairway","Options":{"source":"dhcp","parent":"eth0"},"Config":[{"Subnet":"0.0.0.0/0"}]},
+ "Containers":{"45":{"Name":"c5","EndpointID":"e5","IPv4Address":"10.5.4.7/24"}}}
 ]`
 
 // compareViews takes addresses by their value, and their order for nothing.
@@ -178,6 +180,10 @@ func TestView(t *testing.T) {
 			Endpoints: map[string]Endpoint{"e4": {ContainerID: "44", Name: "c4", IPv4: p("10.3.4.7/24")}},
 		},
 		"11": {Name: "empty", Driver: true, IPAM: true, Subnets: []Subnet{{}, {}}},
+		"12": {
+			Name: "leased", Driver: true, IPAM: true, Subnets: []Subnet{{Prefix: p("0.0.0.0/0")}},
+			Endpoints: map[string]Endpoint{"e5": {ContainerID: "45", Name: "c5", IPv4: p("10.5.4.7/24")}},
+		},
 	}}
 	if d := cmp.Diff(want, got, compareViews()); d != "" {
 		t.Errorf("-want +got\n%s", d)
@@ -185,6 +191,7 @@ func TestView(t *testing.T) {
 
 	pools, complete := got.Pools()
 	wantPools := []Pool{
+		{p("0.0.0.0/0"), []netip.Addr{a("10.5.4.7")}},
 		{p("10.2.0.0/16"), []netip.Addr{a("10.2.0.1"), a("10.2.0.7")}},
 		{p("10.3.4.0/24"), []netip.Addr{a("10.3.4.7")}},
 	}
@@ -303,7 +310,7 @@ func TestEngineComesAndGoes(t *testing.T) {
 		t.Helper()
 		select {
 		case v := <-views:
-			if len(v.Networks) != 4 || v.Engine == "" {
+			if len(v.Networks) != 5 || v.Engine == "" {
 				t.Errorf("%s: %d networks of %q", when, len(v.Networks), v.Engine)
 			}
 		case <-time.After(20 * time.Second):

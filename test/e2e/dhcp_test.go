@@ -23,6 +23,7 @@ const (
 func dhcpd(t testing.TB, h *lab.Host) *lab.DHCPServer {
 	t.Helper()
 	return h.LAN.ServeDHCP(t, "--dhcp-range=203.0.113.225,203.0.113.250,2m", "--dhcp-option=option:router,"+lab.Neighbour,
+		"--dhcp-range=2001:db8:1::1000,2001:db8:1::1fff,64,2m",
 		"--dhcp-option=121,10.50.0.0/16,203.0.113.9,0.0.0.0/0,"+lab.Neighbour, "--dhcp-option=26,1400",
 		"--dhcp-host="+dhcpMAC+","+dhcpReserved, "--dhcp-authoritative")
 }
@@ -39,11 +40,16 @@ func TestDHCP(t *testing.T) {
 		return
 	}
 	on(t, []string{oldest, newest}, func(t *testing.T, h *lab.Host) {
-		for name, subnet := range map[string][]string{"subnet": {"--subnet", lanSubnet}, "no subnet": nil} {
+		for name, subnet := range map[string][]string{"subnet": {"--subnet", lanSubnet, "--ipv6", "--subnet", lanSubnet6, "--gateway", lab.Neighbour6}, "no subnet": nil} {
 			t.Run(name, func(t *testing.T) {
 				defer tidy(t, h)
 				s := dhcpd(t, h)
 				macvlan(t, h, "fairway", "lan", append(byDHCP("eth0", subnet...), "--opt", "parent=eth0")...)
+				pool := lanSubnet
+				if subnet == nil {
+					pool = "0.0.0.0/0" // what the daemon knows the network by, too
+				}
+				want(t, "pool", h.Docker(t, "network", "inspect", "--format", "{{(index .IPAM.Config 0).Subnet}}", "lan"), pool)
 				a := serve(t, h, "a1", "--network", "lan")
 				serve(t, h, "b1", "--network", "lan", "--mac-address", dhcpMAC)
 				ip := ip4(t, h, "a1", "lan")
@@ -56,7 +62,7 @@ func TestDHCP(t *testing.T) {
 				want(t, "route", strings.Fields(mustTry(t, a, "ip", "route", "show", "10.50.0.0/16"))[2], "203.0.113.9")
 				want(t, "MTU", linkValue(t, a, "eth0", "mtu"), "1400")
 				a.reaches(t, "tcp", lab.Outside+":7", "neighbour", ip)
-				a.reaches(t, "tcp", "b1:80", "b1", ip)
+				a.reaches(t, "tcp4", "b1:80", "b1", ip)
 				neighbour(h).reaches(t, "tcp", at(ip, 80), "a1", lab.Neighbour)
 				s.Says(t, "client provides name: a1") // engines before 29 tell it afterwards
 				leased(t, h, ip, "bound")
@@ -68,6 +74,12 @@ func TestDHCP(t *testing.T) {
 				want(t, "the reserved address after a restart", ip4(t, h, "b1", "lan"), dhcpReserved)
 				neighbour(h).reaches(t, "tcp", at(dhcpReserved, 80), "b1", lab.Neighbour)
 				if subnet != nil {
+					six := ip6(t, h, "a1", "lan")
+					if !netip.MustParsePrefix("2001:db8:1::1000/116").Contains(netip.MustParseAddr(six)) {
+						t.Errorf("a1 has %s, want one of the server's", six)
+					}
+					a.reaches(t, "tcp6", at(lab.Outside6, 7), "neighbour", six)
+					leased(t, h, six, "bound")
 					serve(t, h, "c1", "--network", "lan", "--ip", "203.0.113.240")
 					want(t, "an address that is asked for", ip4(t, h, "c1", "lan"), "203.0.113.240")
 				}
