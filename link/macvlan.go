@@ -15,16 +15,6 @@ func macvlanModes() map[MacvlanMode]int {
 	return map[MacvlanMode]int{MacvlanPrivate: 1, MacvlanVEPA: 2, MacvlanBridge: 4, MacvlanPassthru: 8}
 }
 
-// ipvlanModes are the kernel's numbers, IPVLAN_MODE_* in linux/if_link.h.
-func ipvlanModes() map[IPvlanMode]int {
-	return map[IPvlanMode]int{IPvlanL2: 0, IPvlanL3: 1, IPvlanL3S: 2}
-}
-
-// ipvlanFlags are the kernel's numbers, IPVLAN_F_* in linux/if_link.h.
-func ipvlanFlags() map[IPvlanFlag]int {
-	return map[IPvlanFlag]int{IPvlanBridge: 0, IPvlanPrivate: 1, IPvlanVEPA: 2}
-}
-
 // newMacvlan asks for a link on a parent that is down, in the namespace of a
 // descriptor or, with -1, beside the parent.
 func newMacvlan(m Macvlan, parent int, group uint32, name string, ns int) *nl.NetlinkRequest {
@@ -53,10 +43,6 @@ func newMacvlan(m Macvlan, parent int, group uint32, name string, ns int) *nl.Ne
 	req.AddData(info)
 	return req
 }
-
-// ownMAC reports whether the link has a MAC address of its own, whoever has set
-// it: an ipvlan has its parent's for good.
-func (m Macvlan) ownMAC() bool { return m.kind() == "macvlan" }
 
 // macvlan makes a link on a parent, or sees to the one that is there. It reads
 // the kernel first only if the link may be in a sandbox.

@@ -200,14 +200,6 @@ func (v Veth) Key() Key { return Key{v.Namespace, "veth", v.Name} }
 // Key implements Object.
 func (m Macvlan) Key() Key { return Key{m.Namespace, "macvlan", m.Name} }
 
-// kind is the kernel's word for it.
-func (m Macvlan) kind() string {
-	if m.IPvlan != (IPvlan{}) {
-		return "ipvlan"
-	}
-	return "macvlan"
-}
-
 // Key implements Object.
 func (v VLAN) Key() Key { return Key{v.Namespace, "vlan", v.Name} }
 
