@@ -62,19 +62,26 @@ func (a *attempt) macvlan(ctx context.Context, s *space, m Macvlan) error {
 
 // macvlanHere sees to the link beside its parent.
 func (a *attempt) macvlanHere(ctx context.Context, s *space, m Macvlan, parent int) error {
-	err := a.newMacvlan(s, m, parent)
+	err := a.newMacvlan(ctx, s, m, parent)
 	if errors.Is(err, unix.EEXIST) {
 		var again bool
 		if again, err = a.remacvlan(ctx, s, m, parent); again && err == nil {
-			err = a.newMacvlan(s, m, parent)
+			err = a.newMacvlan(ctx, s, m, parent)
 		}
 	}
 	return err
 }
 
-func (a *attempt) newMacvlan(s *space, m Macvlan, parent int) error {
+func (a *attempt) newMacvlan(ctx context.Context, s *space, m Macvlan, parent int) error {
 	a.opts.Step("link.apply macvlan")
-	if _, err := s.fast.one(newMacvlan(m, parent, a.group, m.Name, -1)); err != nil {
+	_, err := s.fast.one(newMacvlan(m, parent, a.group, m.Name, -1))
+	if errors.Is(err, unix.EBUSY) { // perhaps by links of the other kind that are on their way out
+		if err := a.Quiesce(ctx); err != nil {
+			return err
+		}
+		_, err = s.fast.one(newMacvlan(m, parent, a.group, m.Name, -1))
+	}
+	if err != nil {
 		return a.whyNot(s, m, err)
 	}
 	a.made = append(a.made, m)

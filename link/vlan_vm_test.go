@@ -4,6 +4,8 @@ package link
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -129,21 +131,23 @@ func TestVLANFrames(t *testing.T) {
 			"ip link add link wire1 name wire1.40 type vlan id 40", "ip link add link wire1 name wire1.100 type vlan id 100",
 			"ip link add link wire1.100 name w.100.7 type vlan id 7", "ip link set wire1.100 up",
 			"ip link set wire1.40 up", "ip link set w.100.7 up",
-			"ip address add 172.30.0.200/24 dev wire1.40", "ip address add 172.30.0.201/24 dev w.100.7",
+			"ip address add 172.30.0.200/24 dev wire1.40", "ip address add 172.31.0.200/24 dev w.100.7",
+			"sysctl -qw net.ipv4.conf.all.arp_ignore=1", // each address on its own link
 		} {
 			run(t, strings.Fields(do)...)
 		}
 		serveOn(t, "172.30.0.200:80")
-		serveOn(t, "172.30.0.201:80")
+		serveOn(t, "172.31.0.200:80")
 	})
 	for i, parent := range []string{"eth1.40", "eth1.100.7"} {
 		m := testMacvlan(1 + i)
 		m.Parent = parent
 		m.Sandbox, _ = newSandbox(t)
-		m.Inside.Gateways, m.Inside.Routes = nil, nil
+		m.Inside = Inside{Prefix: "eth", Addresses: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("172.3%d.0.1/24", i))}}
+		m.Inside.Routes = []Route{{Destination: netip.MustParsePrefix(fmt.Sprintf("172.3%d.0.0/24", 1-i))}}
 		must(t, c.Apply(t.Context(), Set{testVLAN("eth1.40", "eth1", 40), testVLAN("eth1.100", "eth1", 100), testVLAN("eth1.100.7", "eth1.100", 7), m}))
 		inside(t, m.Sandbox, func() {
-			for j, server := range []string{"172.30.0.200:80", "172.30.0.201:80"} {
+			for j, server := range []string{"172.30.0.200:80", "172.31.0.200:80"} {
 				patience := 5 * time.Second
 				if i != j {
 					patience = 300 * time.Millisecond

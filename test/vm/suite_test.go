@@ -25,6 +25,7 @@ import (
 type part struct {
 	dir  string
 	tag  string // of its files; "" for kernel
+	more string // arguments for its test program
 	left []string
 	only map[string]string
 }
@@ -47,7 +48,7 @@ var parts = []part{
 		"TestHairpin":           "/^br_netfilter,_hairpin$",
 		"TestMatrix":            "/(nft|legacy)/28.5/DROP",
 	}},
-	{dir: "test/e2e", tag: "e2e && vm"},
+	{dir: "test/e2e", tag: "e2e && vm", more: "-test.parallel 1"}, // one host is work enough
 }
 
 // engine is the one that end-to-end tests have in the machine.
@@ -122,7 +123,7 @@ func compile(t *testing.T, dir string) map[string][]string {
 		todo = []part{{dir: *onePart}}
 		for _, p := range parts {
 			if p.dir == *onePart {
-				todo[0].tag = p.tag
+				todo[0].tag, todo[0].more = p.tag, p.more
 			}
 		}
 	}
@@ -144,6 +145,7 @@ func compile(t *testing.T, dir string) map[string][]string {
 			pattern, expected[name] = *onePattern, nil
 		}
 		write(t, filepath.Join(to, "run"), pattern)
+		write(t, filepath.Join(to, "more"), p.more)
 		if data := filepath.Join(top, p.dir, "testdata"); exists(data) {
 			if err := os.CopyFS(filepath.Join(to, "testdata"), os.DirFS(data)); err != nil {
 				t.Fatal(err)

@@ -62,10 +62,15 @@ func (d *Dockerd) start(args ...string) error {
 		all = append([]string{"/fw/probe", "enter", d.chroot}, all...)
 	}
 	var err error
-	if d.daemon, err = h.startDaemon("dockerd"+d.suffix, all, func() error {
-		_, err := d.Try("version")
-		return err
-	}); err != nil {
+	for range starts {
+		if d.daemon, err = h.startDaemon("dockerd"+d.suffix, all, func() error {
+			_, err := d.Try("version")
+			return err
+		}); err == nil {
+			break
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if _, err := d.Try("image", "inspect", Image); err == nil {

@@ -6,3 +6,6 @@ import "time"
 
 // startTime bounds how long a daemon may take to answer, and to stop.
 const startTime = 40 * time.Second
+
+// starts is how often an engine is started before that is a failure.
+const starts = 1
