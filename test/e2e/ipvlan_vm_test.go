@@ -26,8 +26,9 @@ func routed(more ...string) []string {
 	return append([]string{"--opt", "parent=eth0", "--subnet", "10.97.7.0/24", "--subnet", "10.97.8.0/24"}, more...)
 }
 
-// TestIPvlanOptions asks Docker's own ipvlan driver and fairway for the same.
-// Network and mode are "opt".
+// TestIPvlanOptions asks fairway, and in the two rows that matter most Docker's own
+// ipvlan driver, for the same: each container takes many seconds in the virtual
+// machine. The network is called "opt".
 func TestIPvlanOptions(t *testing.T) {
 	on(t, []string{oldest}, func(t *testing.T, h *lab.Host) {
 		for _, r := range ipvlanRows() {
@@ -66,13 +67,13 @@ func ipvlanRows() []macvlanRow {
 				machine(h.Machine).isShutOut(t, "tcp", at(ip, 80))
 			},
 		},
-		{name: "l2 private", create: onLAN("--opt", "ipvlan_flag=private"), check: apart},
-		{name: "l2 vepa", create: onLAN("--opt", "ipvlan_mode=l2", "--opt", "ipvlan_flag=vepa"), check: apart},
+		{name: "l2 private", ours: true, create: onLAN("--opt", "ipvlan_flag=private"), check: apart},
+		{name: "l2 vepa", ours: true, create: onLAN("--opt", "ipvlan_mode=l2", "--opt", "ipvlan_flag=vepa"), check: apart},
 		{name: "l3", create: routed("--opt", "ipvlan_mode=l3"), check: hostIsRouter},
-		{name: "l3s", create: routed("--opt", "ipvlan_mode=l3s"), check: hostIsRouter},
-		{name: "no parent", create: []string{"--subnet", "10.97.7.0/24"}, check: onAnIsle},
+		{name: "l3s", ours: true, create: routed("--opt", "ipvlan_mode=l3s"), check: hostIsRouter},
+		{name: "no parent", ours: true, create: []string{"--subnet", "10.97.7.0/24"}, check: onAnIsle},
 		{
-			name: "no parent, l3", create: []string{"--opt", "ipvlan_mode=l3", "--subnet", "10.97.7.0/24", "--subnet", "10.97.8.0/24"},
+			name: "no parent, l3", ours: true, create: []string{"--opt", "ipvlan_mode=l3", "--subnet", "10.97.7.0/24", "--subnet", "10.97.8.0/24"},
 			check: func(t *testing.T, h *lab.Host, _ string) {
 				a := serve(t, h, "a1", "--network", "opt", "--ip", "10.97.7.5")
 				serve(t, h, "b1", "--network", "opt", "--ip", "10.97.8.5")
@@ -148,7 +149,7 @@ func TestVLANs(t *testing.T) {
 		}
 		trunk(t, h, "lan", "100", "")
 		trunk(t, h, "lan.100", "7", "10.97.7.1/24")
-		for _, r := range []struct{ mode, driver string }{{"macvlan", "macvlan"}, {"macvlan", "fairway"}, {"ipvlan", "ipvlan"}, {"ipvlan", "fairway"}} {
+		for _, r := range []struct{ mode, driver string }{{"macvlan", "macvlan"}, {"macvlan", "fairway"}} {
 			t.Run(r.mode+"/"+r.driver, func(t *testing.T) {
 				defer tidy(t, h)
 				for _, id := range []string{"40", "50"} {
