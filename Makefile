@@ -12,7 +12,7 @@ with_tag = $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build $(1)
 PLUGIN ?= fairway
 DOCKER ?= docker
 
-.PHONY: help build plugin test test-unit test-mutants test-kernel test-vm test-e2e demo bench lint fuzz clean
+.PHONY: help build plugin test test-unit test-mutants test-kernel test-vm test-vm-engine test-e2e demo bench lint fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,10 @@ test-kernel: packages ## run the tests against this kernel, in namespaces of the
 test-vm: ## run kernel tests on Debian 12's kernel, in an emulated machine (root; makes its directory first, once)
 	@$(SUDO) test/packages qemu-system-x86_64:qemu-system-x86
 	$(SUDO) $(GO) test -tags vm -timeout 31m ./test/vm
+
+test-vm-engine: ## run Docker Engine 20.10 there, for ipvlan and VLANs (root; long: 15 minutes and more on a busy machine)
+	@$(SUDO) test/packages qemu-system-x86_64:qemu-system-x86
+	$(SUDO) $(GO) test -tags vm -timeout 61m ./test/vm -part test/e2e -limit 60m
 
 test-e2e: packages ## run the tests on real Docker Engines (root; makes their directories first, once)
 	$(SUDO) $(GO) test -tags e2e -timeout 40m -parallel 5 ./test/e2e

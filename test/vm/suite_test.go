@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"fairway/test/e2e/lab"
 )
@@ -26,8 +27,11 @@ type part struct {
 	dir  string
 	tag  string // of its files; "" for kernel
 	more string // arguments for its test program
-	left []string
-	only map[string]string
+	// alone: it runs only if it is named, for its length: an engine alone takes
+	// minutes to start.
+	alone bool
+	left  []string
+	only  map[string]string
 }
 
 // parts run in this order.
@@ -48,7 +52,7 @@ var parts = []part{
 		"TestHairpin":           "/^br_netfilter,_hairpin$",
 		"TestMatrix":            "/(nft|legacy)/28.5/DROP",
 	}},
-	{dir: "test/e2e", tag: "e2e && vm", more: "-test.parallel 1"}, // one host is work enough
+	{dir: "test/e2e", tag: "e2e && vm", more: "-test.parallel 1 -test.timeout 55m", alone: true}, // one host is work enough
 }
 
 // engine is the one that end-to-end tests have in the machine.
@@ -56,6 +60,7 @@ const engine = "20.10"
 
 var (
 	onePart    = flag.String("part", "", "run only this `package` in the machine, all its tests for a kernel")
+	limit      = flag.Duration("limit", 29*time.Minute, "guards against a machine that hangs")
 	onePattern = flag.String("pattern", "", "with -part, only tests that match, as -run does")
 )
 
@@ -118,7 +123,7 @@ func compile(t *testing.T, dir string) map[string][]string {
 	t.Helper()
 	expected := map[string][]string{}
 	var order []string
-	todo := parts
+	todo := slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return p.alone })
 	if *onePart != "" {
 		todo = []part{{dir: *onePart}}
 		for _, p := range parts {

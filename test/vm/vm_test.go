@@ -14,9 +14,6 @@ import (
 	"time"
 )
 
-// limit guards against a machine that hangs.
-const limit = 29 * time.Minute
-
 // TestKernel6_1 boots the machine and repeats what its tests said. A test that
 // failed, was skipped or never ran there fails here, and so does a machine that
 // panics or hangs.
@@ -31,7 +28,7 @@ func TestKernel6_1(t *testing.T) {
 	image := initramfs(t, root, dir, labTools(t, expected))
 
 	console := filepath.Join(dir, "console")
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), *limit)
 	defer cancel()
 	lines, err := boot(ctx, filepath.Join(root, "boot/vmlinuz"), image, console)
 	results := parse(lines)
