@@ -9,3 +9,7 @@ const startTime = 40 * time.Second
 
 // starts is how often an engine is started before that is a failure.
 const starts = 1
+
+// settleTime is how long a host may take to come back to its former state:
+// part 2 of the test plan says 5 s.
+const settleTime = 5 * time.Second

@@ -11,3 +11,7 @@ const startTime = 4 * time.Minute
 // starts is how often an engine is started before that is a failure. An engine
 // gives containerd 15 seconds.
 const starts = 5
+
+// settleTime is how long a host may take to come back to its former state:
+// part 2 of the test plan says 5 s.
+const settleTime = 2 * time.Minute

@@ -14,10 +14,6 @@ import (
 // compared and their difference read.
 type state map[string][]string
 
-// settleTime is how long a host may take to come back to its former state:
-// part 2 of the test plan says 5 s.
-const settleTime = 5 * time.Second
-
 // warmTime is how long a host may take to come to rest after its first networks:
 // longer, since what their drivers set up for good falls into it.
 const warmTime = 30 * time.Second
