@@ -21,7 +21,13 @@ type Options struct {
 	// Ready is closed once the records are restored; until then they are not shown.
 	Ready <-chan struct{}
 	Build Build
-	Log   logrus.FieldLogger
+	// Settings are what the daemon runs with, by the flag's name: a part of its
+	// status.
+	Settings map[string]string
+	// Repair makes the kernel as recorded and says how much differed; nil: it can't
+	// be asked for.
+	Repair func(context.Context) (int, error)
+	Log    logrus.FieldLogger
 }
 
 // A Server serves the operators' API.
@@ -47,6 +53,9 @@ func New(o Options) *Server {
 	if s.Publisher != nil {
 		s.mux.HandleFunc("POST /v1/ports/add", s.whenReady(s.addPorts))
 		s.mux.HandleFunc("POST /v1/ports/remove", s.whenReady(s.removePorts))
+	}
+	if s.Repair != nil {
+		s.mux.HandleFunc("POST /v1/repair", s.whenReady(s.repair))
 	}
 	s.mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, s.Status())

@@ -12,7 +12,7 @@ type Health interface {
 
 // Status says how the daemon is; before it is ready just that.
 func (s *Server) Status() Status {
-	out := Status{Version: Version, Daemon: s.Build, PID: os.Getpid(), Started: s.started, State: StateRestoring}
+	out := Status{Version: Version, Daemon: s.Build, PID: os.Getpid(), Started: s.started, State: StateRestoring, Settings: s.Settings}
 	select {
 	case <-s.Ready:
 	default:

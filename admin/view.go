@@ -55,10 +55,13 @@ type Status struct {
 	Started time.Time `json:"started"`
 	// State is StateRestoring, StateHealthy, or StateFailing. While it restores
 	// the rest isn't known.
-	State     string `json:"state"`
-	Networks  int    `json:"networks"`
-	Endpoints int    `json:"endpoints"`
-	Ports     int    `json:"ports"` // published ones
+	State string `json:"state"`
+	// Settings are what it was told by flags, environment and file, by the flag's
+	// name.
+	Settings  map[string]string `json:"settings,omitempty"`
+	Networks  int               `json:"networks"`
+	Endpoints int               `json:"endpoints"`
+	Ports     int               `json:"ports"` // published ones
 	// Leases counts the addresses from DHCP servers, by state; LeasesLost how many
 	// were lost since the daemon started.
 	Leases     map[string]int `json:"leases,omitempty"`

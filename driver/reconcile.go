@@ -83,6 +83,23 @@ func (d *Driver) repairedRules(repairs []nat.Repair) {
 	}
 }
 
+// Wanted returns what the kernel must hold for all records: links, addresses,
+// neighbours and sysctls; the firewall's part; and what endpoints may send from.
+func (d *Driver) Wanted() (link.Set, nat.State, []nat.Guarded) { return d.wanted() }
+
+// Parents returns the links of the host, or of their own, that networks' links
+// are made on, by network; none for those with a bridge. For a VLAN of fairway's
+// it is the link that the VLAN is on.
+func (d *Driver) Parents() map[string]string {
+	out := map[string]string{}
+	for _, n := range d.sortedNetworks() {
+		if parent, _ := n.view.Parent(); parent != "" {
+			out[n.ID] = n.uplink()
+		}
+	}
+	return out
+}
+
 // wanted returns what must exist for all records, objects that several
 // networks want once.
 func (d *Driver) wanted() (links link.Set, firewall nat.State, ports []nat.Guarded) {

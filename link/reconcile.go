@@ -13,15 +13,7 @@ import (
 // nothing has drifted. What it found is in the repairs, which are all true even
 // when others failed. Nothing may be applied or removed at the same time.
 func (c *Conn) Reconcile(ctx context.Context, want Set) ([]Repair, error) {
-	by := map[string]Set{"": nil}
-	order := []string{""}
-	for _, o := range want {
-		ns := o.Key().Namespace
-		if _, ok := by[ns]; !ok {
-			order = append(order, ns)
-		}
-		by[ns] = append(by[ns], o)
-	}
+	by, order := ofNamespaces(want)
 	var repairs []Repair
 	var errs []error
 	for _, ns := range order {

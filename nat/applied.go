@@ -111,3 +111,10 @@ func swap[T any](m map[string]T, d map[string]*T) map[string]*T {
 	}
 	return back
 }
+
+// Links returns the bridges of s's networks.
+func Links(s State) map[string]bool {
+	a := NewApplied()
+	a.Set(s)
+	return a.Links()
+}

@@ -11,29 +11,11 @@ import (
 // reportClashes logs one line for each rule or route of another that ours don't
 // go with.
 func (t *Table) reportClashes(family int) error {
-	rules, err := netlink.RuleList(family)
-	if err != nil {
-		return fmt.Errorf("unroutable: list rules: %w", err)
+	lines, err := t.clashes(family)
+	for _, line := range lines {
+		t.opts.Log.Warn("unroutable: another's rule: " + line)
 	}
-	for _, r := range rules {
-		if why := t.clash(r); why != "" {
-			t.opts.Log.Warn("unroutable: another's rule: " + name(family) + " " + why)
-		}
-	}
-	for _, table := range []int{t.opts.Priority, t.answers()} {
-		routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: table}, netlink.RT_FILTER_TABLE)
-		if err != nil {
-			continue // no such table
-		}
-		for _, r := range routes {
-			if r.Protocol != Protocol {
-				t.opts.Log.Warnf("unroutable: %s table %d holds another's route to %s, which packets will take: choose another --rule-priority",
-					name(family), table, r.Dst)
-				break
-			}
-		}
-	}
-	return nil
+	return err
 }
 
 // clash says what another's rule has in common with ours, "" if nothing. A rule

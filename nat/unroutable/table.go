@@ -38,7 +38,7 @@ type Table struct {
 	busy     chan struct{} // holds a token while the fields below are used
 
 	networks map[string]nat.Network // what is wanted, by ID
-	clashes  bool                   // they were reported
+	reported bool                   // what clashes with ours
 }
 
 // New returns a Table that has applied nothing yet: Reconcile takes over what an
@@ -125,8 +125,8 @@ func (t *Table) Reconcile(ctx context.Context, want []nat.Network) ([]nat.Repair
 	for _, n := range want {
 		t.networks[n.ID] = n
 	}
-	if !t.clashes {
-		t.clashes = true
+	if !t.reported {
+		t.reported = true
 		for _, family := range t.families {
 			if err := t.reportClashes(family); err != nil {
 				return nil, err
@@ -167,14 +167,8 @@ func (t *Table) equalize() (found []nat.Repair, err error) {
 	if err != nil {
 		return nil, err
 	}
-	all := state.Unroutable(a)
 	for _, family := range t.families {
-		v6 := family == unix.AF_INET6
-		want := wanted{
-			closed:  slices.DeleteFunc(slices.Clone(all), func(p netip.Prefix) bool { return p.Addr().Is6() != v6 }),
-			carries: state.Carries(v6),
-		}
-		more, err := t.equalizeFamily(family, want)
+		more, err := t.equalizeFamily(family, t.wanted(state, a, family))
 		found = append(found, more...)
 		if err != nil {
 			return found, err
@@ -206,6 +200,15 @@ func name(family int) string {
 		return "ip6"
 	}
 	return "ip"
+}
+
+// wanted returns what state needs in a family.
+func (t *Table) wanted(state nat.State, a nat.Around, family int) wanted {
+	v6 := family == unix.AF_INET6
+	return wanted{
+		closed:  slices.DeleteFunc(state.Unroutable(a), func(p netip.Prefix) bool { return p.Addr().Is6() != v6 }),
+		carries: state.Carries(v6),
+	}
 }
 
 // A wanted is what is to be there in a family.
