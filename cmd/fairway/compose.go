@@ -113,7 +113,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	shown := operated{d, sentry, leases, backendName(firewall.Backend), log}
 	return parts{
 		networks: d, addresses: pools, records: shown, publisher: d, peerEngine: engine.PeerEngine,
-		restore: d.Restore,
+		restore: d.Restore, repair: d.Reconcile,
 		tasks: []task{
 			{"driver", d.Run},
 			{"DHCP", leases.Run},

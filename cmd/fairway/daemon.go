@@ -25,6 +25,8 @@ type parts struct {
 	// restore makes the kernel equal to the records. Nothing that needs records
 	// is served before it is done.
 	restore func(context.Context) error
+	// repair is the same for operators: it returns how much differed.
+	repair func(context.Context) (int, error)
 	// tasks run beside the servers from when the restore is done until their
 	// context ends. One that fails stops the daemon.
 	tasks []task
@@ -40,10 +42,12 @@ type task struct {
 
 // A daemon is the whole of `fairway daemon`.
 type daemon struct {
-	config  config
-	build   admin.Build
-	log     logrus.FieldLogger
-	compose func(context.Context, config, logrus.FieldLogger) (parts, error)
+	config config
+	build  admin.Build
+	// settings are those of config, as texts by the flag's name.
+	settings map[string]string
+	log      logrus.FieldLogger
+	compose  func(context.Context, config, logrus.FieldLogger) (parts, error)
 }
 
 // Run opens the sockets, composes the daemon and serves until ctx ends. What it
@@ -75,6 +79,7 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 	health, _ := p.records.(admin.Health)
 	operators := admin.New(admin.Options{
 		Records: p.records, Publisher: p.publisher, Health: health, Ready: ready, Build: d.build, Log: d.log,
+		Settings: d.settings, Repair: p.repair,
 	})
 
 	g, ctx := errgroup.WithContext(ctx)

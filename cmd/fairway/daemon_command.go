@@ -37,7 +37,7 @@ the variable, then the file.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
-			d := &daemon{config: cfg, build: buildInfo(), log: log, compose: compose}
+			d := &daemon{config: cfg, build: buildInfo(), log: log, compose: compose, settings: shownSettings(cmd.Flags())}
 			return d.Run(ctx)
 		},
 	}

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(childSocket); dir != "" {
 		os.Exit(childDaemon(dir))
 	}
+	if v := os.Getenv(childVersion); v != "" {
+		version = v
+	}
 	if os.Getenv(childCommand) != "" {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
@@ -34,6 +37,9 @@ func TestMain(m *testing.M) {
 
 // childCommand tells the test's own binary, run as a child, to be fairway.
 const childCommand = "TEST_FAIRWAY"
+
+// childVersion tells such a child of what version it is.
+const childVersion = "TEST_FAIRWAY_VERSION"
 
 // childDaemon runs a daemon until SIGTERM.
 func childDaemon(dir string) int {

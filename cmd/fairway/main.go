@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +23,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if err != nil {
+	if err != nil && !errors.Is(err, errFound) {
 		fmt.Fprintln(stderr, "fairway: "+printable(err.Error()))
 		if h := hint(err); h != "" {
 			fmt.Fprintln(stderr, "hint: "+h)

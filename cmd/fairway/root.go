@@ -18,6 +18,7 @@ const (
 	exitUsage       = 2
 	exitUnreachable = 3
 	exitPermission  = 4
+	exitPartly      = 5 // a part of it is done
 )
 
 func exitCode(err error) int {
@@ -30,13 +31,18 @@ func exitCode(err error) int {
 		return exitPermission
 	case errors.Is(err, admin.ErrUnreachable):
 		return exitUnreachable
+	case errors.Is(err, errPartly):
+		return exitPartly
 	}
 	return exitBad
 }
 
 // hint says what to do about err; "" for nothing.
 func hint(err error) string {
+	var own *permissionError
 	switch {
+	case errors.As(err, &own):
+		return "run it with sudo"
 	case errors.Is(err, admin.ErrPermission):
 		return "the socket is root's: run it with sudo"
 	case errors.Is(err, admin.ErrRestoring):
@@ -57,7 +63,7 @@ Networks are made with docker:
   docker network create -d fairway --ipam-driver fairway web
 
 The other commands show what the daemon runs. Exit codes: 0 good, 1 bad,
-2 wrong usage, 3 daemon not reachable, 4 no permission.`,
+2 wrong usage, 3 daemon not reachable, 4 no permission, 5 partly done.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          unknownCommand,
@@ -66,6 +72,7 @@ The other commands show what the daemon runs. Exit codes: 0 good, 1 bad,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newDaemonCommand(), newStatusCommand(), newNetworksCommand(), newEndpointsCommand(), newPortsCommand(), newLeasesCommand(), newVersionCommand(), newManagedCommand())
+	root.AddCommand(newDoctorCommand(), newRepairCommand(), newTraceCommand(), newPingCommand())
 	checkUsage(root)
 	return root
 }

@@ -183,6 +183,18 @@ func scalars(n *yaml.Node) ([]string, error) {
 	return nil, errors.New("want a plain value or a list of them")
 }
 
+// shownSettings returns the values of the flags that have one word for it, by
+// name.
+func shownSettings(fs *pflag.FlagSet) map[string]string {
+	out := map[string]string{}
+	fs.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "config" && f.Name != "help" && f.Name != "default-address-pool" {
+			out[f.Name] = f.Value.String()
+		}
+	})
+	return out
+}
+
 // strangeVariables returns the environment variables that look like settings
 // but are none: mistyped ones.
 func strangeVariables(fs *pflag.FlagSet, environ []string) (remarks []string) {

@@ -17,7 +17,7 @@ import (
 // mayImport says which of our packages a package may import: a request goes one
 // way, plugin → driver → mode → link and nat, and store is below them all.
 var mayImport = map[string][]string{
-	"cmd/fairway":    {"admin", "bridge", "dhcp", "driver", "engine", "ipam", "link", "macvlan", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "plugin", "store", "watch"},
+	"cmd/fairway":    {"admin", "bridge", "dhcp", "doctor", "driver", "engine", "ipam", "link", "macvlan", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "plugin", "store", "trace", "watch"},
 	"plugin":         {"driver", "ipam", "store", "link"},
 	"admin":          {"store"},
 	"driver":         {"link", "nat", "store", "option"},
@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"macvlan":        {"link", "nat", "store", "option"},
 	"ipam":           {"store", "option"},
 	"dhcp":           {"store"},
+	"doctor":         {"admin", "link", "nat", "store"},
 	"engine":         {},
 	"nat/iptables":   {"nat"},
 	"nat/nftables":   {"nat", "nat/iptables"},
@@ -36,11 +37,12 @@ var mayImport = map[string][]string{
 	"link":           {},
 	"option":         {},
 	"store":          {},
+	"trace":          {"store"},
 	"watch":          {},
 }
 
 // mayRun says which packages may start other programs.
-var mayRun = []string{"nat/iptables"}
+var mayRun = []string{"nat/iptables", "doctor", "trace"}
 
 const module = "fairway/"
 

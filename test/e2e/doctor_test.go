@@ -1,0 +1,126 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"fairway/test/e2e/lab"
+)
+
+// TestHealthy: on a host with nothing wrong the doctor finds nothing, whatever
+// the engine, and knows containers by their names.
+func TestHealthy(t *testing.T) {
+	if world.driver == "bridge" {
+		t.Skip("it is fairway's")
+	}
+	on(t, all, func(t *testing.T, h *lab.Host) {
+		h.Sh(t, "chmod 700 /var/lib/fairway") // as systemd makes it, and the lab doesn't
+		network(t, h, world.driver, "n1", "--subnet", subnet("1"))
+		serve(t, h, "a1", "--network", "n1", "--publish", "8080:80")
+		serve(t, h, "b1", "--network", "n1")
+		if found := examined(t, h); len(found) > 0 {
+			t.Errorf("a healthy host: %v", found)
+		}
+		eventually(t, "names are known", func() bool {
+			_, err := h.Try("fairway", "trace", "a1", "b1:80")
+			return err == nil
+		})
+		h.Fairway(t, "ping", "-c", "1", "a1", "b1")
+		h.Fairway(t, "trace", "outside", h.IP+":8080")
+		out, err := h.Try("fairway", "trace", "a1", "b1:8080")
+		if err == nil || !strings.Contains(out, "nothing in the container listens") {
+			t.Errorf("trace to a port that nobody listens on: %q, %v", out, err)
+		}
+	})
+}
+
+// TestDoctor provokes what takes an engine; the rest is in cmd/fairway.
+func TestDoctor(t *testing.T) {
+	if world.driver == "bridge" {
+		t.Skip("it is fairway's")
+	}
+	each(t, []string{newest}, func(t *testing.T, engine string) {
+		h := running(t, engine)
+		serve(t, h, "a1", "--network", "n1")
+		finds := func(code, says string) []finding {
+			t.Helper()
+			found := examined(t, h, code)
+			if len(found) != 1 || !strings.Contains(found[0].Text, says) {
+				t.Errorf("%s: found %v, want one that says %q", code, found, says)
+			}
+			return found
+		}
+		gone := func(code string) {
+			t.Helper()
+			eventually(t, code+" is gone", func() bool { return len(examined(t, h, code)) == 0 })
+		}
+		// FW061: somebody takes a live port while its container is stopped.
+		eventually(t, "the container is known", func() bool {
+			_, err := h.Try("fairway", "ports", "add", "a1", "9090:80")
+			return err == nil
+		})
+		h.Docker(t, "stop", "--time", "0", "a1")
+		_, stop := h.Start(t, "probe", "hold", "tcp", "0.0.0.0:9090")
+		h.Docker(t, "start", "a1")
+		eventually(t, "the port waits", func() bool { return len(examined(t, h, "FW061")) == 1 })
+		finds("FW061", "9090/tcp of container a1")
+		stop()
+		gone("FW061")
+		h.Docker(t, "rm", "--force", "a1")
+		// FW043: the records are older than a network.
+		const db = "/var/lib/fairway/fairway.db"
+		h.StopFairway(t)
+		h.Sh(t, "cp "+db+" /run/older")
+		h.StartFairway(t)
+		network(t, h, world.driver, "n2", "--subnet", subnet("2"))
+		h.StopFairway(t)
+		h.Sh(t, "cp /run/older "+db)
+		h.StartFairway(t)
+		for _, f := range finds("FW043", "network n2") {
+			for _, line := range f.Fix {
+				h.Sh(t, line)
+			}
+		}
+		gone("FW043")
+		// FW046: the engine has lost a network; the daemon, once it runs, sees to it.
+		h.StopFairway(t)
+		h.StopEngine(t)
+		h.Sh(t, "cp /var/lib/docker/network/files/local-kv.db /run/kv; rm /var/lib/docker/network/files/local-kv.db")
+		finds("FW044", "docker.sock")
+		h.StartEngine(t)
+		gone("FW044")
+		finds("FW046", "isn't one of Docker's")
+		h.StopEngine(t)
+		h.Sh(t, "cp /run/kv /var/lib/docker/network/files/local-kv.db")
+		h.StartFairway(t)
+		h.StartEngine(t)
+		gone("FW046")
+	})
+}
+
+// A finding is one of the doctor's.
+type finding struct {
+	Code, Text string
+	Fix        []string
+}
+
+// examined returns what the doctor finds.
+func examined(t *testing.T, h *lab.Host, codes ...string) []finding {
+	t.Helper()
+	// For when no daemon says where its engine is.
+	out, _ := h.Try(append([]string{"env", "FAIRWAY_DOCKER_SOCKET=/run/docker.sock", "fairway", "doctor", "--json"}, codes...)...)
+	var d struct {
+		Findings []finding
+		Skipped  []struct{ Code, Why string }
+	}
+	if err := json.Unmarshal([]byte(out), &d); err != nil {
+		t.Fatalf("doctor: %v\n%s", err, out)
+	}
+	for _, s := range d.Skipped {
+		t.Logf("%s skipped: %s", s.Code, s.Why)
+	}
+	return d.Findings
+}
