@@ -48,6 +48,7 @@ func parseXT(text string) xtRules {
 		case line[0] == '*':
 			table = line[1:]
 			r[table] = map[string]*xtChain{}
+		case r[table] == nil: // outside of a table
 		case line[0] == ':':
 			if w := strings.Fields(line[1:]); len(w) > 1 {
 				r[table][w[0]] = &xtChain{policy: w[1]}
@@ -102,7 +103,12 @@ type xtRun struct {
 	chains map[string]*xtChain
 	steps  []Step
 	depth  int
+	seen   int // rules so far
 }
+
+// maxSeen bounds the rules that one packet meets: the kernel takes no loops, but
+// the text is read as it is.
+const maxSeen = 1 << 16
 
 // base carries out a base chain.
 func (r *xtRun) base(name string) end {
@@ -132,6 +138,9 @@ func (r *xtRun) chain(name string) end {
 		return goesOn
 	}
 	for _, rule := range c.rules {
+		if r.seen++; r.seen > maxSeen {
+			return goesOn
+		}
 		a, target, args := r.match(rule.words)
 		if a == no {
 			continue

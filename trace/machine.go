@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -18,6 +19,7 @@ type machine struct {
 	world  addresses
 	packet Packet
 	regs   [20 * 4]byte
+	doubt  [20]bool // what isn't known is in that register
 	table  tableKey
 }
 
@@ -56,7 +58,70 @@ func (m *machine) load(reg uint32, data []byte) answer {
 	}
 	clear(to[:whole])
 	copy(to, data)
+	m.doubts(reg, whole, false)
 	return yes
+}
+
+// first returns the place of a register's first 4 bytes; -1 for none.
+func first(reg uint32) int {
+	switch {
+	case reg >= unix.NFT_REG_1 && reg <= unix.NFT_REG_4:
+		return int(reg-unix.NFT_REG_1) * 4
+	case reg >= unix.NFT_REG32_00 && reg < unix.NFT_REG32_00+16:
+		return int(reg - unix.NFT_REG32_00)
+	}
+	return -1
+}
+
+// doubts notes whether what is in a register, and so many bytes from there on, is
+// known.
+func (m *machine) doubts(reg uint32, size int, is bool) {
+	at := first(reg)
+	for i := at; at >= 0 && i < min(at+(size+3)/4, len(m.doubt)); i++ {
+		m.doubt[i] = is
+	}
+}
+
+// doubtful reports whether any of those bytes isn't known.
+func (m *machine) doubtful(reg uint32, size int) bool {
+	at := first(reg)
+	return at < 0 || slices.Contains(m.doubt[at:min(at+(size+3)/4, len(m.doubt))], true)
+}
+
+// target returns the register that an expression loads; 0 for none.
+func target(e expr.Any) uint32 {
+	switch e := e.(type) {
+	case *expr.Meta:
+		return e.Register
+	case *expr.Payload:
+		return e.DestRegister
+	case *expr.Ct:
+		return e.Register
+	case *expr.Fib:
+		return e.Register
+	case *expr.Bitwise:
+		return e.DestRegister
+	case *expr.Rt:
+		return e.Register
+	case *expr.Exthdr:
+		return e.DestRegister
+	case *expr.Numgen:
+		return e.Register
+	case *expr.Hash:
+		return e.DestRegister
+	}
+	return 0
+}
+
+// step carries out an expression. One that loads what isn't known makes it unsure
+// just when something asks for that.
+func (m *machine) step(e expr.Any) answer {
+	a := m.do(e)
+	if reg := target(e); a == unsure && reg != 0 {
+		m.doubts(reg, 16, true)
+		return yes
+	}
+	return a
 }
 
 func native32(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
@@ -80,11 +145,14 @@ func (m *machine) do(e expr.Any) answer {
 		return m.bitwise(e)
 	case *expr.Cmp:
 		have := m.at(e.Register)
-		if len(have) < len(e.Data) {
+		if len(have) < len(e.Data) || m.doubtful(e.Register, len(e.Data)) {
 			return unsure
 		}
 		return holds(e.Op, bytes.Compare(have[:len(e.Data)], e.Data))
 	case *expr.Range:
+		if m.doubtful(e.Register, len(e.FromData)) {
+			return unsure
+		}
 		have := m.at(e.Register)[:len(e.FromData)]
 		inside := bytes.Compare(have, e.FromData) >= 0 && bytes.Compare(have, e.ToData) <= 0
 		return when(inside == (e.Op == expr.CmpOpEq))
@@ -228,7 +296,7 @@ func (m *machine) fib(e *expr.Fib) answer {
 
 func (m *machine) bitwise(e *expr.Bitwise) answer {
 	from, out := m.at(e.SourceRegister), make([]byte, e.Len)
-	if len(from) < int(e.Len) || len(e.Mask) < int(e.Len) || len(e.Xor) < int(e.Len) {
+	if len(from) < int(e.Len) || len(e.Mask) < int(e.Len) || len(e.Xor) < int(e.Len) || m.doubtful(e.SourceRegister, int(e.Len)) {
 		return unsure
 	}
 	for i := range out {

@@ -20,6 +20,9 @@ func (r *xtRun) match(words []string) (a answer, target string, args []string) {
 		if i+1 < len(words) {
 			value = words[i+1]
 		}
+		if w != "!" && !strings.HasPrefix(w, "-") {
+			continue // one more value of an option that isn't known
+		}
 		switch w {
 		case "!":
 			not = true

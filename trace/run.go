@@ -82,12 +82,12 @@ func (r *run) rule(c *nftChain, rule *nftables.Rule) end {
 			e2 = r.unless(true, c, rule, "queue", goesOn)
 		case *expr.Meta:
 			before := r.packet.Mark
-			a = r.do(e)
+			a = r.step(e)
 			if e.SourceRegister && r.packet.Mark != before {
 				r.note(c, rule, fmt.Sprintf("mark %#x", r.packet.Mark), "")
 			}
 		default:
-			a = r.do(e)
+			a = r.step(e)
 		}
 		switch {
 		case e2 != goesOn:
@@ -154,6 +154,9 @@ func (r *run) lookup(c *nftChain, rule *nftables.Rule, l *expr.Lookup, maybe boo
 	key := r.at(l.SourceRegister)
 	if size == 0 || len(key) < size {
 		return goesOn, when(l.Invert)
+	}
+	if r.doubtful(l.SourceRegister, size) {
+		return goesOn, unsure
 	}
 	e, a := set.find(key[:size])
 	switch {
