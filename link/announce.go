@@ -13,6 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A Segment is a LAN that the host speaks to by a link of its own.
+type Segment struct {
+	Namespace string
+	Link      string
+	VLAN      uint16 // on a VLAN-aware bridge: one that Link itself may not be in; 0: frames without a tag
+}
+
 // Announce tells everybody on a bridge, or behind a parent, which MAC address has the addresses, as
 // if their owner had said it: neighbours that knew another one forget it (ARP
 // announcement, RFC 5227 section 3; unsolicited neighbour advertisement, RFC

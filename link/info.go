@@ -23,6 +23,7 @@ type Info struct {
 	Parent    int  // index of the link that a VLAN, macvlan or ipvlan is on; 0 for none in this namespace
 	VLAN      int  // ID of a VLAN; 0 for any other link
 	Ours      bool // made by this instance
+	VLANAware bool // a bridge that looks at its frames' VLANs (vlan_filtering)
 	Addresses []netip.Prefix
 }
 
@@ -53,7 +54,7 @@ func (c *Conn) info(namespace, name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	info := Info{Name: l.name, Kind: cmp.Or(l.kind, "device"), Index: l.index, MTU: l.mtu, MAC: l.mac, Alias: l.alias, Up: l.up, Master: l.master, VLAN: l.vlan, Ours: c.ours(l)}
+	info := Info{Name: l.name, Kind: cmp.Or(l.kind, "device"), Index: l.index, MTU: l.mtu, MAC: l.mac, Alias: l.alias, Up: l.up, Master: l.master, VLAN: l.vlan, Ours: c.ours(l), VLANAware: l.bridge != nil && l.bridge.vlan}
 	if l.kind != "veth" && !l.elsewhere {
 		info.Parent = l.peer
 	}

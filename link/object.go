@@ -49,15 +49,18 @@ type Veth struct {
 	Name      string
 	Peer      string
 	PeerMAC   net.HardwareAddr // the container's address
-	MTU       int              // bytes
+	MTU       int              // bytes; 0 on an adopted bridge: that of the bridge when the pair comes to it
+	PeerMTU   int              // of the container's end; 0: as MTU
 	Master    string           // unix.ENODEV if there is none, unix.EXFULL if it has its 1,023 ports
 	// Adopted: Master is somebody else's bridge. Otherwise it must be ours
 	// (unix.EEXIST): one that somebody else has put in its place gets no port.
+	// An adopted one that is missing is waited for by Reconcile.
 	Adopted  bool
 	Alias    string // mark of both ends
 	Isolated bool   // no frames between isolated ports of the bridge
 	Learning bool   // false: no learning on the port, PeerMAC is a static FDB entry
 	Hairpin  bool   // frames may leave by the port that they came in by
+	VLANs    PortVLANs
 
 	// Sandbox is the path of the network namespace that Peer was handed to; ""
 	// before Join. When the pair has vanished while its sandbox lives on,

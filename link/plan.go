@@ -234,6 +234,8 @@ func (p *planner) veth(v Veth) {
 	host, ok := p.byName[v.Name]
 	switch {
 	case p.leaving[v.Name]:
+	case v.Adopted && p.byName[v.Master].kind != "bridge":
+		// It is waited for.
 	case !ok && v.Sandbox != "" && !p.alive[v.Sandbox]:
 		// Its sandbox has gone, and the pair with it: what becomes of the
 		// endpoint is not for the kernel to say.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,6 +80,9 @@ func (c *Conn) read(namespace string, want Set) (have state, err error) {
 	if have.fdb, err = s.fdbAll(); err != nil {
 		return have, err
 	}
+	if err = have.readVLANs(s, want); err != nil {
+		return have, err
+	}
 	have.sysctls, have.alive, have.inside = map[string]string{}, map[string]bool{}, map[string]linkState{}
 	there := map[string]bool{}
 	for _, l := range have.links {
@@ -116,4 +120,16 @@ func (c *Conn) read(namespace string, want Set) (have state, err error) {
 		}
 	}
 	return have, nil
+}
+
+// readVLANs reads the VLANs of ports if any are wanted.
+func (have *state) readVLANs(s *space, want Set) error {
+	if !slices.ContainsFunc(want, func(o Object) bool { v, ok := o.(Veth); return ok && !v.VLANs.IsZero() }) {
+		return nil
+	}
+	all, err := s.portVLANs()
+	for i := range have.links {
+		have.links[i].vlans = all[have.links[i].index]
+	}
+	return err
 }

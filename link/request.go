@@ -43,7 +43,7 @@ func newVeth(v Veth, master int, group uint32, peer string, peerNS int) *nl.Netl
 	req, _ := linkRequest(unix.RTM_NEWLINK, exclusive, 0)
 	mac := RandomMAC()
 	mac[0] = 0xfe
-	for _, a := range vethEnd(v, v.Name, mac, group) {
+	for _, a := range vethEnd(v.MTU, v.Name, mac, group) {
 		req.AddData(a)
 	}
 	req.AddData(attr(unix.IFLA_MASTER, u32(master)))
@@ -51,7 +51,7 @@ func newVeth(v Veth, master int, group uint32, peer string, peerNS int) *nl.Netl
 	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("veth"))
 	other := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(vethInfoPeer, nil)
 	nl.NewIfInfomsgChild(other, unix.AF_UNSPEC)
-	for _, a := range vethEnd(v, peer, v.PeerMAC, group) {
+	for _, a := range vethEnd(v.peerMTU(), peer, v.PeerMAC, group) {
 		other.AddChild(a)
 	}
 	if peerNS >= 0 {
@@ -61,7 +61,7 @@ func newVeth(v Veth, master int, group uint32, peer string, peerNS int) *nl.Netl
 	return req
 }
 
-func vethEnd(v Veth, name string, mac net.HardwareAddr, group uint32) []*nl.RtAttr {
+func vethEnd(mtu int, name string, mac net.HardwareAddr, group uint32) []*nl.RtAttr {
 	out := []*nl.RtAttr{
 		attr(unix.IFLA_IFNAME, text(name)),
 		attr(unix.IFLA_NUM_TX_QUEUES, u32(1)),
@@ -71,8 +71,8 @@ func vethEnd(v Veth, name string, mac net.HardwareAddr, group uint32) []*nl.RtAt
 	if len(mac) > 0 {
 		out = append(out, attr(unix.IFLA_ADDRESS, mac))
 	}
-	if v.MTU > 0 {
-		out = append(out, attr(unix.IFLA_MTU, u32(v.MTU)))
+	if mtu > 0 {
+		out = append(out, attr(unix.IFLA_MTU, u32(mtu)))
 	}
 	return out
 }

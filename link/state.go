@@ -26,6 +26,7 @@ type linkState struct {
 	group     uint32
 	up        bool
 	port      *portState   // of a bridge
+	vlans     vlanFlags    // of a port, where they were asked for
 	bridge    *bridgeState // of a bridge itself
 	macvlan   int          // mode of a macvlan: see macvlanModes
 	ipvlan    ipvlanState  // of an ipvlan
@@ -33,7 +34,7 @@ type linkState struct {
 	inet6     *inet6State  // nil: no IPv6 here
 }
 
-type portState struct{ learning, isolated, hairpin, guard bool }
+type portState struct{ learning, isolated, hairpin, guard, forwarding bool }
 
 type bridgeState struct {
 	stp, vlan    bool
@@ -179,6 +180,8 @@ func (l *linkState) parseInfo(b []byte) {
 				l.port.hairpin = number(v) != 0
 			case unix.IFLA_BRPORT_GUARD:
 				l.port.guard = number(v) != 0
+			case unix.IFLA_BRPORT_STATE:
+				l.port.forwarding = number(v) == 3 // BR_STATE_FORWARDING, linux/if_bridge.h
 			}
 		})
 	}

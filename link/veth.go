@@ -2,9 +2,11 @@ package link
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,6 +18,9 @@ func (a *attempt) veth(ctx context.Context, s *space, v Veth) error {
 		return err
 	}
 	master, err := a.master(s, v)
+	if err == nil && v.Adopted {
+		v, err = a.onTheirs(s, v)
+	}
 	if err != nil {
 		return err
 	}
@@ -58,6 +63,31 @@ func (c *Conn) master(s *space, v Veth) (int, error) {
 	return l.index, nil
 }
 
+// onTheirs completes what is wanted on somebody else's bridge: its MTU, which a
+// port with a smaller one would change. The VLANs of a port count for nothing on
+// a bridge that doesn't look at them: that is unix.EOPNOTSUPP.
+func (c *Conn) onTheirs(s *space, v Veth) (Veth, error) {
+	if v.MTU != 0 && v.VLANs.IsZero() {
+		return v, nil
+	}
+	l, err := s.fast.link(v.Master)
+	switch {
+	case err != nil:
+		return v, fmt.Errorf("link %s: %w", v.Master, err)
+	case l.bridge == nil:
+		return v, fmt.Errorf("%s is no bridge: %w", v.Master, unix.EOPNOTSUPP)
+	case !v.VLANs.IsZero() && !l.bridge.vlan:
+		return v, fmt.Errorf("bridge %s isn't VLAN-aware (vlan_filtering is off), VLANs %s: %w", v.Master, v.VLANs, unix.EOPNOTSUPP)
+	case v.MTU == 0:
+		v.PeerMTU = v.peerMTU()
+		v.MTU = l.mtu
+	}
+	return v, nil
+}
+
+// peerMTU returns the MTU of the container's end; 0: the kernel's choice.
+func (v Veth) peerMTU() int { return cmp.Or(v.PeerMTU, v.MTU) }
+
 // newVeth makes a pair that is not there.
 func (a *attempt) newVeth(s *space, v Veth, master int) error {
 	if v.Sandbox != "" && a.SandboxAlive(v.Sandbox) {
@@ -91,6 +121,11 @@ func (a *attempt) pair(s *space, v Veth, master int, peer string, peerNS int) er
 
 // port settles what the host's end is to its bridge.
 func (a *attempt) port(v Veth, index int) {
+	if !v.VLANs.IsZero() { // before it comes up
+		for _, r := range setVLANs(index, v.VLANs) {
+			a.later(v, r, nil)
+		}
+	}
 	a.later(v, setPort(v, index), nil)
 	if !v.Learning {
 		a.later(v, newFDB(index, v.PeerMAC), nil)
@@ -135,6 +170,13 @@ func (a *attempt) repairVeth(s *space, v Veth, host linkState, master int) error
 	if err != nil {
 		return err
 	}
+	if !v.VLANs.IsZero() {
+		all, err := s.portVLANs()
+		if err != nil {
+			return err
+		}
+		host.vlans = all[host.index]
+	}
 	if vethDiff(v, host, master, fdb[v.PeerMAC.String()], a.marks) != "" {
 		a.opts.Step("link.apply veth")
 		if err := a.noInet6(s, v.Name); err != nil {
@@ -157,7 +199,7 @@ func (a *attempt) repairVeth(s *space, v Veth, host linkState, master int) error
 	if err != nil || peer.index != host.peer || peerDiff(v, peer, a.marks) == "" {
 		return err
 	}
-	a.later(v, setLink(peer.index, "", linkChange{alias: alias(v.Alias), mac: v.PeerMAC, mtu: v.MTU, group: a.group}), nil)
+	a.later(v, setLink(peer.index, "", linkChange{alias: alias(v.Alias), mac: v.PeerMAC, mtu: v.peerMTU(), group: a.group}), nil)
 	return nil
 }
 
@@ -180,6 +222,7 @@ func vethDiff(v Veth, l linkState, master int, static bool, m marks) string {
 		d.add(l.port.hairpin != v.Hairpin, "hairpin was %t", l.port.hairpin)
 		d.add(!l.port.guard, "BPDU guard was off")
 		d.add(!v.Learning && !static, "had no static FDB entry")
+		d.add(!v.VLANs.IsZero() && !maps.Equal(v.VLANs.byID(), l.vlans), "VLANs were %s", l.vlans)
 	}
 	return d.String()
 }
@@ -188,7 +231,7 @@ func vethDiff(v Veth, l linkState, master int, static bool, m marks) string {
 // wanted.
 func peerDiff(v Veth, l linkState, m marks) string {
 	var d differences
-	d.link(l, v.Alias, v.MTU, m)
+	d.link(l, v.Alias, v.peerMTU(), m)
 	d.add(!bytes.Equal(l.mac, v.PeerMAC), "MAC address was %s", l.mac)
 	for i := range d {
 		d[i] = "the container's end: " + d[i]
