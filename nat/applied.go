@@ -37,11 +37,14 @@ func (a Applied) Set(s State) {
 	}
 }
 
-// Links returns the bridges of all networks.
+// Links returns the bridges of all networks, but for those of somebody else's that
+// packets are only bridged on.
 func (a Applied) Links() map[string]bool {
 	out := map[string]bool{}
 	for _, n := range a.Networks {
-		out[n.Link] = true
+		if !n.Bridged {
+			out[n.Link] = true
+		}
 	}
 	return out
 }

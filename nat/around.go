@@ -3,6 +3,7 @@ package nat
 import (
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -22,6 +23,8 @@ type Around struct {
 	// Uplinks are bridges that lead to the outside: a default route goes by
 	// them, or a port of them is no end of a container or virtual machine.
 	Uplinks map[string]bool
+	// FiltersBridged: iptables may get bridged frames to see (br_netfilter).
+	FiltersBridged bool
 }
 
 // dockers are the names that Docker gives to its bridges. One of them with a
@@ -70,7 +73,10 @@ func LookAround(instance string, ours map[string]bool) (Around, error) {
 	links = slices.DeleteFunc(links, func(l netlink.Link) bool {
 		return !ours[l.Attrs().Name] && l.Type() == "bridge" && strings.HasPrefix(l.Attrs().Alias, mark)
 	})
-	return sortOut(links, gateways, ours), nil
+	a := sortOut(links, gateways, ours)
+	_, err = os.Stat("/proc/sys/net/bridge")
+	a.FiltersBridged = err == nil
+	return a, nil
 }
 
 // sortOut says what each link is to us.

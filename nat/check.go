@@ -45,6 +45,9 @@ func (n Network) check() error {
 	if err := n.Clients.check(); err != nil {
 		return err
 	}
+	if n.Bridged && len(n.Families) > 0 {
+		return errors.New("bridged, and with a family")
+	}
 	for _, f := range n.Families {
 		switch {
 		case !f.Subnet.IsValid():

@@ -28,6 +28,10 @@ type Network struct {
 	Trusted  []string // links from which published ports may be reached by routing, too
 	Clients  Clients  // who may reach published ports
 	Families []Family // those that the network has
+	// Bridged: Link is somebody else's bridge, and the network has nothing but
+	// ports on it, and no Families. Its frames pass FORWARD, through which
+	// br_netfilter hands bridged frames; nothing else is done for it.
+	Bridged bool
 }
 
 // A Family is a network's part in one address family.

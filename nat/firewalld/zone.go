@@ -59,10 +59,18 @@ func New(opts Options) (z *Zone, err error) {
 // is logged and made up for by Run.
 func (z *Zone) Apply(ctx context.Context, put []nat.Network) {
 	z.change(ctx, len(put), func() {
-		for _, n := range put {
+		z.add(put)
+	})
+}
+
+// add notes the bridges that are to be in the zone: somebody else's that packets
+// are only bridged on isn't. The caller holds z.mu.
+func (z *Zone) add(networks []nat.Network) {
+	for _, n := range networks {
+		if !n.Bridged {
 			z.networks[n.ID] = n.Link
 		}
-	})
+	}
 }
 
 // Remove takes the bridges of networks out of the zone, if no other network is
@@ -80,9 +88,7 @@ func (z *Zone) Remove(ctx context.Context, gone []nat.Network) {
 func (z *Zone) Reconcile(ctx context.Context, want []nat.Network) (repairs []nat.Repair) {
 	z.change(ctx, 1, func() {
 		clear(z.networks)
-		for _, n := range want {
-			z.networks[n.ID] = n.Link
-		}
+		z.add(want)
 	}, func(link string) {
 		repairs = append(repairs, nat.Repair{What: "firewalld: link " + link + " was not in zone " + zone})
 	})

@@ -122,5 +122,11 @@ func (r renderer) accept() []rule {
 			}
 		}
 	}
+	for _, l := range r.bridged { // frames that a port of ours lets in or out, in any protocol
+		for _, port := range []string{nat.GuardedPort, nat.OpenPort} {
+			add("-i %s -m physdev --physdev-in %s+ --physdev-is-bridged -j ACCEPT", l, port)
+			add("-o %s -m physdev --physdev-out %s+ --physdev-is-bridged -j ACCEPT", l, port)
+		}
+	}
 	return list(rules...)
 }

@@ -39,6 +39,7 @@ type renderer struct {
 	marks    nat.Marks
 	around   nat.Around
 	links    []bridge
+	bridged  []string // bridges of others with ports of ours
 	policies map[string]nat.Clients
 }
 
@@ -60,10 +61,11 @@ type network struct {
 
 // render returns what the kernel must hold in one family for state.
 func render(state nat.State, v6 bool, instance string, marks nat.Marks, a nat.Around) ruleset {
-	r := renderer{v6: v6, instance: instance, marks: marks, around: a, links: bridges(state, v6, a), policies: state.Policies()}
+	r := newRenderer(state, v6, instance, a)
+	r.marks, r.policies = marks, state.Policies()
 	endpoints := endpointRules(state, v6, instance, marks)
 	if len(r.links) == 0 && len(endpoints) == 0 {
-		return ruleset{}
+		return renderAccepts(state, v6, instance, a)
 	}
 	out := ruleset{hooks: r.hooks()}
 	add := func(table, name string, rules ...rule) {
@@ -106,22 +108,39 @@ func render(state nat.State, v6 bool, instance string, marks nat.Marks, a nat.Ar
 // renderAccepts returns the part of render that lets pass: what nothing drops
 // in this ruleset.
 func renderAccepts(state nat.State, v6 bool, instance string, a nat.Around) ruleset {
-	r := renderer{v6: v6, instance: instance, around: a, links: bridges(state, v6, a)}
-	if len(r.links) == 0 {
+	r := newRenderer(state, v6, instance, a)
+	if len(r.links)+len(r.bridged) == 0 {
 		return ruleset{}
 	}
 	jump := r.comment() + "-j " + chainAccept
-	return ruleset{
-		chains: []chain{
-			{"filter", chainFrom, r.other("-i")},
-			{"filter", chainTo, r.other("-o")},
-			{"filter", chainAccept, list(r.accept()[1:]...)},
-		},
-		hooks: []hook{
-			{"filter", "FORWARD", jump, anywhere, false},
-			{"filter", "DOCKER-USER", jump, lastButReturn, true},
-		},
+	out := ruleset{hooks: []hook{
+		{"filter", "FORWARD", jump, anywhere, false},
+		{"filter", "DOCKER-USER", jump, lastButReturn, true},
+	}}
+	if len(r.links) > 0 {
+		out.chains = []chain{{"filter", chainFrom, r.other("-i")}, {"filter", chainTo, r.other("-o")}}
 	}
+	out.chains = append(out.chains, chain{"filter", chainAccept, list(r.accept()[1:]...)})
+	return out
+}
+
+func newRenderer(state nat.State, v6 bool, instance string, a nat.Around) renderer {
+	r := renderer{v6: v6, instance: instance, around: a, links: bridges(state, v6, a)}
+	if a.FiltersBridged { // else xt_physdev would load it, and all bridges of the host were filtered
+		r.bridged = bridgedOn(state)
+	}
+	return r
+}
+
+// bridgedOn returns the bridges that networks have nothing but ports on.
+func bridgedOn(state nat.State) (out []string) {
+	for _, n := range state.Networks {
+		if n.Bridged {
+			out = append(out, n.Link)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 type chainKey struct{ table, name string }

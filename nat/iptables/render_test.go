@@ -100,6 +100,9 @@ func TestGolden(t *testing.T) {
 		{"two-on-one-bridge", shared, nat.Around{}},
 		{"uplink-bridge", lan, nat.Around{Uplinks: map[string]bool{"br-lan": true}}},
 		{"other-bridges", with(mode(nat.Unprotected)), nat.Around{Foreign: []string{"virbr0"}, Lookalikes: []string{"br-lan"}}},
+		{"bridged", bridged(nat.State{}), nat.Around{FiltersBridged: true}},
+		{"bridged-beside", bridged(with(nil)), nat.Around{FiltersBridged: true}},
+		{"nothing", bridged(nat.State{}), nat.Around{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var got strings.Builder
@@ -122,6 +125,12 @@ func TestGolden(t *testing.T) {
 			}
 		})
 	}
+}
+
+// bridged returns s with two networks on somebody else's bridge.
+func bridged(s nat.State) nat.State {
+	s.Networks = append(s.Networks, nat.Network{ID: "cccccccccccccccc", Link: "br0", Bridged: true}, nat.Network{ID: "dddddddddddddddd", Link: "br0", Bridged: true})
+	return s
 }
 
 // TestRenderIsStable: the order in which records come doesn't matter.
