@@ -97,7 +97,7 @@ func Table(o *Options) option.Table {
 	var none gateway
 	modes := []nat.GatewayMode{nat.ModeNAT, nat.Unprotected, nat.Routed, nat.IsolatedGateway}
 	return option.Table{
-		row("mode", "bridge", "The network mode: bridge, or macvlan or ipvlan, which have options of their own (macvlan.md, ipvlan.md).", option.OneOf(&mode, "bridge")),
+		row("mode", "bridge", "The network mode: bridge; or macvlan, ipvlan or transparent, which have options of their own (macvlan.md, ipvlan.md, transparent.md).", option.OneOf(&mode, "bridge")),
 		row("mtu", mtuRange, "MTU of the bridge and of the containers' interfaces; default: that of the link the host's default route leaves by.", option.Int(&o.MTU, 68, 65535)),
 		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", routes(&o.Routes)),
 		row("gateway", "none", "none: containers get no default route from the network.", func(s string) error {

@@ -12,6 +12,7 @@ import (
 	"fairway/ipam"
 	"fairway/macvlan"
 	"fairway/store"
+	"fairway/transparent"
 )
 
 // TestOptionExamples tries every -o name=value that the documents tell people
@@ -25,7 +26,7 @@ func TestOptionExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 		prose, _, _ := strings.Cut(string(text), "<!-- refused settings") // wrong on purpose
-		for _, mode := range []string{"macvlan", "ipvlan", "vlan"} {
+		for _, mode := range []string{"macvlan", "ipvlan", "vlan", "transparent"} {
 			prose, _, _ = strings.Cut(prose, "<!-- "+mode+" refusals")
 		}
 		for _, m := range example.FindAllStringSubmatch(prose, -1) {
@@ -40,7 +41,9 @@ func TestOptionExamples(t *testing.T) {
 				own["parent"] = "eth0"
 			}
 			_, of := macvlan.ParseOptions(own)
-			if _, ip := macvlan.ParseIPvlanOptions(own); err != nil && of != nil && ip != nil {
+			_, ip := macvlan.ParseIPvlanOptions(own)
+			_, on := transparent.ParseOptions(map[string]string{name: value})
+			if err != nil && of != nil && ip != nil && on != nil {
 				t.Errorf("%s: %s: %v", page, m[0], err)
 			}
 		}

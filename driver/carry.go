@@ -50,7 +50,7 @@ func (d *Driver) MayCarry(link string, client, container netip.Addr) (may, asIts
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, n := range d.networks {
-		if !n.filtered() {
+		if !n.publishes() {
 			continue
 		}
 		f := n.view.Firewall()

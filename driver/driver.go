@@ -84,6 +84,9 @@ type Kernel interface {
 	Announce(ctx context.Context, namespace, bridge string, mac net.HardwareAddr, ips ...netip.Addr) error
 	// AnnounceInside is Announce by the link in a sandbox that has the MAC address.
 	AnnounceInside(ctx context.Context, sandbox string, mac net.HardwareAddr, ips ...netip.Addr) error
+	// Probe asks a segment who has addresses that an interface with the MAC address
+	// is to get, and returns the first other one that answers; nil for nobody.
+	Probe(ctx context.Context, on link.Segment, mac net.HardwareAddr, ips ...netip.Addr) (ip netip.Addr, holder net.HardwareAddr, err error)
 	// Addresses returns the host's own addresses in a namespace.
 	Addresses(ctx context.Context, namespace string) (map[netip.Addr]bool, error)
 	// Link describes a link; unix.ENODEV if there is none.
@@ -216,6 +219,8 @@ type Driver struct {
 	live      map[liveKey]store.LivePorts
 	waiting   map[liveKey][]Waiting // those of live that can't be published
 	absent    map[string]bool       // parents that aren't there
+	waits     map[string]string     // ID of a network → what its parent lacks
+	had       map[holding]time.Time // addresses that this host had, and when last
 	asked     map[string]bool       // engines that asked whether to allocate gateways
 	invented  map[string]bool       // IDs of networks whose gateway may be one that nobody named
 	health    Health
@@ -264,6 +269,7 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		live:      map[liveKey]store.LivePorts{},
 		waiting:   map[liveKey][]Waiting{},
 		absent:    map[string]bool{},
+		had:       map[holding]time.Time{},
 		asked:     map[string]bool{},
 		invented:  map[string]bool{},
 	}

@@ -40,6 +40,12 @@ func (d *Driver) CreateEndpoint(ctx context.Context, spec EndpointSpec) (Endpoin
 	if err != nil {
 		return EndpointReply{}, err
 	}
+	if err := d.vacant(ctx, n, e); err != nil {
+		d.mu.Lock()
+		d.forget(e)
+		d.mu.Unlock()
+		return EndpointReply{}, err
+	}
 	objects := n.view.Attachment(e)
 	forAddresses(n, e, d.opts.Pools.ConfirmRequested)
 	err = d.carryOut(ctx, n, []store.Change{store.PutEndpoint(e)}, []store.Change{store.DeleteEndpoint(e.ID)},
@@ -88,7 +94,7 @@ func (d *Driver) newEndpoint(ctx context.Context, n network, spec EndpointSpec) 
 	}
 	e.Inside = d.linkName(prefixInside, e.ID)
 	d.remember(e)
-	if spec.Ports > 0 && !n.filtered() && !n.Internal {
+	if spec.Ports > 0 && !n.publishes() && !n.Internal {
 		d.log.WithField("network", n.title()).WithField("endpoint", e.ID).Warnf(
 			"-p publishes nothing on a %s network: the container's ports are on its own address", n.Mode)
 	}
@@ -245,6 +251,7 @@ func (d *Driver) DeleteEndpoint(ctx context.Context, networkID, endpointID strin
 // caller holds its lock. It is forgotten whatever fails, since Docker has
 // forgotten it: what is left behind is found by Reconcile.
 func (d *Driver) removeEndpoint(ctx context.Context, n network, e store.Endpoint) error {
+	d.hadBy(n, e)
 	return d.remove(n, []store.Change{store.DeleteEndpoint(e.ID)}, func() error {
 		err := d.unpublish(ctx, n, e)
 		err = errors.Join(err, d.unguard(ctx, n, e), d.opts.Kernel.Remove(ctx, n.view.Attachment(e)))

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"fairway/macvlan"
 	"fairway/nat"
 	"fairway/store"
+	"fairway/transparent"
 )
 
 // A world is what a driver works on, in memory. It answers as the real thing
@@ -34,12 +36,15 @@ type world struct {
 	lacks     []nat.Lack // what the firewall says that it hasn't
 	lackErr   error
 	annotated link.Set
-	released  map[netip.Prefix]bool      // pools that Docker gave back
-	chosen    map[netip.Addr]bool        // gateways that nobody named
-	leases    map[netip.Addr]store.Lease // from DHCP servers
-	log       *logtest.Hook              // what was said
-	refreshed int                        // looks at the engine that were asked for
-	held      map[string][]string        // the host's ports, by owner
+	released  map[netip.Prefix]bool           // pools that Docker gave back
+	chosen    map[netip.Addr]bool             // gateways that nobody named
+	leases    map[netip.Addr]store.Lease      // from DHCP servers
+	log       *logtest.Hook                   // what was said
+	refreshed int                             // looks at the engine that were asked for
+	held      map[string][]string             // the host's ports, by owner
+	onLAN     map[netip.Addr]net.HardwareAddr // who has addresses there
+	addresses []netip.Prefix                  // of the host, on each link
+	probed    []string                        // who was asked for
 
 	ports  driver.HostPorts // nil: in memory
 	noIPv6 bool             // the host has none
@@ -76,6 +81,9 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			Settle: func(ctx context.Context, n *store.Network) error { return macvlan.Settle(ctx, w, n) },
 			View:   func(n store.Network) (driver.View, error) { return macvlan.New("test", n) },
 			NoMAC:  true,
+		}, "transparent": {
+			Settle: func(ctx context.Context, n *store.Network) error { return transparent.Settle(ctx, w, n) },
+			View:   func(n store.Network) (driver.View, error) { return transparent.New("test", n) },
 		}},
 		Store: w, Kernel: w, Firewall: firewall{w}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
 		Guard: w.guard, HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
@@ -135,6 +143,19 @@ func (w *world) Remove(_ context.Context, gone link.Set) error {
 	return nil
 }
 
+// Probe answers for those that are on the LAN.
+func (w *world) Probe(_ context.Context, on link.Segment, _ net.HardwareAddr, ips ...netip.Addr) (netip.Addr, net.HardwareAddr, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.probed = append(w.probed, fmt.Sprint(on.Link, " ", on.VLAN, " ", ips))
+	for _, ip := range ips {
+		if mac, ok := w.onLAN[ip]; ok {
+			return ip, mac, nil
+		}
+	}
+	return netip.Addr{}, nil, nil
+}
+
 func (w *world) Annotate(_ context.Context, want link.Set) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -148,7 +169,10 @@ func (w *world) Link(_ context.Context, _, name string) (link.Info, error) {
 	if !w.links[name] {
 		return link.Info{}, unix.ENODEV
 	}
-	info := link.Info{Name: name, Up: true, MTU: 1500, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
+	info := link.Info{Name: name, Addresses: w.addresses, Up: true, VLANAware: true, Kind: "device", MTU: 1500, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}}
+	if strings.HasPrefix(name, "br") {
+		info.Kind = "bridge"
+	}
 	if w.vlans[name] {
 		info.Kind, info.Ours = "vlan", true
 	}

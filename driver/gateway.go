@@ -118,7 +118,7 @@ func (d *Driver) takeFrom(ctx context.Context, sibling store.Endpoint, f familie
 
 // republish makes the firewall's ports of e those of its record.
 func (d *Driver) republish(ctx context.Context, n network, e store.Endpoint) error {
-	if !n.filtered() {
+	if !n.publishes() {
 		return nil
 	}
 	return d.opts.Firewall.Apply(ctx, nat.State{Endpoints: []nat.Endpoint{n.view.EndpointFirewall(e)}})

@@ -77,6 +77,9 @@ func (d *Driver) checkSource(n network) error {
 		case !n.Adopted:
 			return fmt.Errorf("ipam option parent=%q: the network isn't on that LAN; want -o mode=macvlan -o parent=%[1]s, or the host's bridge that the LAN is plugged into as -o com.docker.network.bridge.name", parent)
 		}
+		if on := n.segment(store.Endpoint{Network: n.ID}); on.VLAN != 0 {
+			return fmt.Errorf("source=dhcp: not with vlan=%d: the daemon asks by %s itself, which need not be in that VLAN", on.VLAN, on.Link)
+		}
 		if s.Prefix.Bits() == 0 && !n.onParent() {
 			return fmt.Errorf("source=dhcp: want a subnet in mode %s", n.Mode)
 		}

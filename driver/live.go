@@ -84,7 +84,7 @@ func (d *Driver) publishMore(ctx context.Context, n network, e store.Endpoint, m
 		return nil, nil, err
 	}
 	why := "it is internal, or has publish_by=docker"
-	if !n.filtered() {
+	if !n.publishes() {
 		why = "in mode " + n.Mode + " the container's ports are on its own address"
 	}
 	for i, w := range fresh {

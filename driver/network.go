@@ -262,7 +262,7 @@ func (d *Driver) makeNetwork(ctx context.Context, n network) error {
 // comes first: if a crash came between the two, nobody would know any more that
 // it is needed.
 func (d *Driver) forwarding(ctx context.Context, n network) error {
-	if !d.opts.IPForward || n.Internal || !n.filtered() {
+	if !d.opts.IPForward || n.Internal || !n.publishes() {
 		return nil
 	}
 	for _, family := range []struct{ wanted, v6 bool }{{n.IPv4, false}, {n.IPv6, true}} {
@@ -293,7 +293,7 @@ func (d *Driver) unmakeNetwork(ctx context.Context, n network, endpoints []store
 	var links link.Set
 	var ports []nat.Guarded
 	for _, e := range endpoints {
-		if n.filtered() {
+		if n.publishes() {
 			gone.Endpoints = append(gone.Endpoints, n.view.EndpointFirewall(e))
 		}
 		links = append(links, n.view.Attachment(e)...)
@@ -358,6 +358,7 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 	endpoints := d.endpointsOf(n.ID)
 	changes := []store.Change{store.DeleteNetwork(n.ID)}
 	for _, e := range endpoints {
+		d.hadBy(n, e)
 		changes = append(changes, store.DeleteEndpoint(e.ID))
 	}
 	for _, l := range d.liveOn(n.ID) {

@@ -10,11 +10,35 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairway/link"
 	"fairway/store"
 )
 
 // filtered reports whether the firewall has a part in n.
 func (n network) filtered() bool { return n.view.Firewall().ID != "" }
+
+// publishes reports whether n's packets pass the host: it may translate them, and
+// publish ports.
+func (n network) publishes() bool { return n.filtered() && !n.view.Firewall().Bridged }
+
+// segment returns where the host speaks to those beside e.
+func (n network) segment(e store.Endpoint) link.Segment {
+	if s, ok := n.view.(segmented); ok {
+		return s.Segment(e)
+	}
+	return link.Segment{Namespace: n.Namespace, Link: n.Link}
+}
+
+// segmented is a View of a network some of whose endpoints are in VLANs.
+type segmented interface {
+	Segment(store.Endpoint) link.Segment
+}
+
+// waiting is a View of a network that says itself what keeps its parent from
+// serving; "" for nothing.
+type waiting interface {
+	Waits(info link.Info, there bool) string
+}
 
 // onParent reports whether n's endpoints are made on a link of the host.
 func (n network) onParent() bool {
@@ -91,7 +115,7 @@ func (d *Driver) IsParent(link string) bool {
 	return false
 }
 
-// lookAtParents notes which parents are missing, and logs what has changed.
+// lookAtParents notes what networks wait for, and logs what has changed.
 func (d *Driver) lookAtParents(ctx context.Context) {
 	waiting := map[string][]string{} // networks by their parent
 	for _, n := range d.sortedNetworks() {
@@ -99,14 +123,24 @@ func (d *Driver) lookAtParents(ctx context.Context) {
 			waiting[n.uplink()] = append(waiting[n.uplink()], n.title())
 		}
 	}
-	missing := map[string]bool{}
+	missing, infos := map[string]bool{}, map[string]link.Info{}
 	for parent := range waiting {
-		_, err := d.opts.Kernel.Link(ctx, "", parent)
+		info, err := d.opts.Kernel.Link(ctx, "", parent)
 		missing[parent] = errors.Is(err, unix.ENODEV)
+		if err == nil {
+			infos[parent] = info
+		}
+	}
+	waits := map[string]string{}
+	for _, n := range d.sortedNetworks() {
+		info, read := infos[n.uplink()]
+		if n.onParent() && n.Namespace == "" && (read || missing[n.uplink()]) {
+			waits[n.ID] = n.waits(info, read)
+		}
 	}
 	d.mu.Lock()
 	before := d.absent
-	d.absent = missing
+	d.absent, d.waits = missing, waits
 	d.mu.Unlock()
 	for parent, networks := range waiting {
 		log := d.log.WithField("parent", parent).WithField("networks", strings.Join(networks, " "))
@@ -119,6 +153,20 @@ func (d *Driver) lookAtParents(ctx context.Context) {
 	}
 }
 
+// waits says what keeps n's parent from serving; "" for nothing.
+func (n network) waits(info link.Info, there bool) string {
+	if w, ok := n.view.(waiting); ok {
+		return w.Waits(info, there)
+	}
+	switch {
+	case !there:
+		return "waits for " + n.uplink()
+	case !info.Up:
+		return n.uplink() + " is down"
+	}
+	return ""
+}
+
 // Remarks says what an operator should know of networks, by ID.
 func (d *Driver) Remarks() map[string]string {
 	d.mu.Lock()
@@ -126,8 +174,8 @@ func (d *Driver) Remarks() map[string]string {
 	out := map[string]string{}
 	for id, n := range d.networks {
 		switch {
-		case n.onParent() && d.absent[n.uplink()]:
-			out[id] = "waits for " + n.uplink()
+		case n.onParent() && d.waits[id] != "":
+			out[id] = d.waits[id]
 		case d.invented[id]:
 			out[id] = "gateway may be Docker's invention: see gateway=none"
 		}

@@ -124,7 +124,7 @@ func (d *Driver) wanted() (links link.Set, firewall nat.State, ports []nat.Guard
 		slices.SortFunc(endpoints, func(a, b store.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
 		for _, e := range endpoints {
 			add(n.view.Attachment(e))
-			if n.filtered() {
+			if n.publishes() {
 				firewall.Endpoints = append(firewall.Endpoints, n.view.EndpointFirewall(e))
 			}
 			if g, ok := n.view.Guarded(e); ok {

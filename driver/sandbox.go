@@ -55,28 +55,29 @@ func (d *Driver) announce(n network, e store.Endpoint) {
 	d.mu.Lock()
 	needed := d.heralds[e.ID] || n.onParent() // what a LAN remembers isn't known
 	d.mu.Unlock()
-	if !needed || n.silent() {
+	on := n.segment(e)
+	if !needed || n.silent() || on.VLAN != 0 { // the host isn't in the VLAN: see announceInside
 		return
 	}
 	mac, ips := told(e)
 	d.work.later(func(ctx context.Context) {
 		if len(mac) == 0 {
-			parent, err := d.opts.Kernel.Link(ctx, n.Namespace, n.Link)
+			parent, err := d.opts.Kernel.Link(ctx, on.Namespace, on.Link)
 			if err != nil {
 				return // gone meanwhile
 			}
 			mac = parent.MAC
 		}
-		if err := d.opts.Kernel.Announce(ctx, n.Namespace, n.Link, mac, ips...); err != nil {
+		if err := d.opts.Kernel.Announce(ctx, on.Namespace, on.Link, mac, ips...); err != nil {
 			d.log.WithField("endpoint", e.ID).Warn(err)
 		}
 	})
 }
 
-// announceInside is announce for those on the same parent, who don't hear what
-// the host sends there: by the container's own link, once it is in its sandbox.
+// announceInside is announce for those on the same parent, or in the same VLAN of
+// a bridge, who don't hear what the host sends there: by the container's own link, once it is in its sandbox.
 func (d *Driver) announceInside(n network, e store.Endpoint) {
-	if n.filtered() || e.Sandbox == "" || e.MAC == "" { // without a MAC address of its own, it is the same as before
+	if n.publishes() || e.Sandbox == "" || e.MAC == "" { // without a MAC address of its own, it is the same as before
 		return
 	}
 	mac, ips := told(e)

@@ -9,9 +9,29 @@ import (
 )
 
 // RequestAddress gives out an address of a pool: the one that spec names, or
-// the one that the container's name had before, or the first that is free. The
-// reply carries the subnet's length.
+// the one that the container's name had before, or the first that is free and
+// that nobody else has on the LAN. The reply carries the subnet's length.
 func (a *Allocator) RequestAddress(ctx context.Context, spec AddressSpec) (netip.Prefix, error) {
+	for tries := 1; ; tries++ {
+		p, err := a.request(ctx, spec)
+		if err != nil || a.taken == nil || spec.Gateway || spec.Address.IsValid() {
+			return p, err
+		}
+		holder := a.holder(ctx, spec, p.Addr())
+		if holder == "" {
+			return p, nil
+		}
+		if err = a.forfeit(ctx, spec, p.Addr()); err != nil {
+			return netip.Prefix{}, err
+		}
+		if tries == mostTaken {
+			return netip.Prefix{}, fmt.Errorf("pool %s: the first %d free addresses are others' on the LAN (%s has %s): see --ip-range", p.Masked(), tries, holder, p.Addr())
+		}
+	}
+}
+
+// request gives out an address, whoever has it on a LAN.
+func (a *Allocator) request(ctx context.Context, spec AddressSpec) (netip.Prefix, error) {
 	if err := ctx.Err(); err != nil {
 		return netip.Prefix{}, fmt.Errorf("ipam: request address: %w", err)
 	}

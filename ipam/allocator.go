@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -54,6 +55,10 @@ type Options struct {
 	// that DHCP servers can't tell them apart by it. It is called without locks; nil
 	// for never.
 	SharedMAC func(parent string) bool
+	// Taken returns who has an address on the LAN of the networks on a pool, before
+	// it is given out unasked; "" for nobody. Mac is that of who is to get it, nil if
+	// the engine didn't say. It is called without locks; nil for never.
+	Taken func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr, mac net.HardwareAddr) string
 
 	Instance string // what tells this host's IPv6 default pools from others'
 	Now      func() time.Time
@@ -70,6 +75,7 @@ type Allocator struct {
 	alive       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	leases      Leases
 	sharedMAC   func(string) bool
+	taken       func(context.Context, string, netip.Prefix, netip.Addr, net.HardwareAddr) string
 	defaults    map[string][]DefaultPool // by address space
 	delay       time.Duration
 	grace       time.Duration
@@ -94,6 +100,7 @@ func New(opts Options, records store.Records) (*Allocator, error) {
 		alive:       opts.Alive,
 		leases:      opts.Leases,
 		sharedMAC:   opts.SharedMAC,
+		taken:       opts.Taken,
 		delay:       opts.ReuseDelay,
 		grace:       opts.Grace,
 		now:         opts.Now,

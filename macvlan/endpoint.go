@@ -143,3 +143,9 @@ func (n Network) Bindings(store.Endpoint, store.PortBinding) ([]store.PortBindin
 
 // Guarded reports that no bridge port is guarded: there is none.
 func (n Network) Guarded(store.Endpoint) (nat.Guarded, bool) { return nat.Guarded{}, false }
+
+// Detection returns the LAN that e's addresses are on; ok is false where nobody
+// of it is to be asked for them, as where the host is the containers' router.
+func (n Network) Detection(store.Endpoint) (on link.Segment, ok bool) {
+	return link.Segment{Namespace: n.Namespace, Link: n.Link}, n.set.DAD && n.set.Parent != "" && !n.Silent()
+}

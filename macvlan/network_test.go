@@ -121,7 +121,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	// Options of what is not built yet, and of the other mode.
-	for _, name := range []string{"trunk", "host_access", "dad", "ipv6_mode", "ipvlan_mode", "ipvlan_flag", "isolated", "publish", "antispoof"} {
+	for _, name := range []string{"trunk", "host_access", "ipv6_mode", "ipvlan_mode", "ipvlan_flag", "isolated", "publish", "antispoof"} {
 		if _, err := New("i", lan(name, "1")); err == nil || !strings.HasPrefix(err.Error(), "option "+name+`="1": unknown`) {
 			t.Errorf("option %s: %v, want it to be unknown", name, err)
 		}

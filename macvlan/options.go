@@ -19,6 +19,7 @@ type Options struct {
 	NoGateway   bool        // containers get no default route
 	IfacePrefix string      // of the interface's name in the container
 	Routes      []link.Route
+	DAD         bool // addresses that somebody else of the LAN has aren't given out
 }
 
 // gateway is the value of the option gateway. None is its only one.
@@ -29,13 +30,13 @@ const noGateway gateway = "none"
 // ParseOptions reads -o key=value pairs. It refuses what is unknown, not
 // allowed, or said twice with different values, in one line.
 func ParseOptions(pairs map[string]string) (Options, error) {
-	o := Options{Mode: link.MacvlanBridge, IfacePrefix: "eth"}
+	o := Options{Mode: link.MacvlanBridge, IfacePrefix: "eth", DAD: true}
 	return parse(&o, Table(&o), pairs)
 }
 
 // ParseIPvlanOptions is ParseOptions for mode=ipvlan.
 func ParseIPvlanOptions(pairs map[string]string) (Options, error) {
-	o := Options{IPvlan: link.IPvlan{Mode: link.IPvlanL2, Flag: link.IPvlanBridge}, IfacePrefix: "eth"}
+	o := Options{IPvlan: link.IPvlan{Mode: link.IPvlanL2, Flag: link.IPvlanBridge}, IfacePrefix: "eth", DAD: true}
 	return parse(&o, IPvlanTable(&o), pairs)
 }
 
@@ -83,6 +84,7 @@ func Table(o *Options) option.Table {
 			o.NoGateway = err == nil
 			return err
 		}),
+		row("dad", "on or off", "on: before an address is given out that this host didn't have within the last hour, the LAN is asked for 200 ms who has it; one that is taken is skipped or, where the user or Docker chose it, refused.", option.OnOff(&o.DAD)),
 		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
 		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", option.LinkPrefix(&o.IfacePrefix)),
 		row(docker+"enable_ipv4", trueOrFalse, "IPv4 on the network; must agree with docker network create --ipv4.", option.Bool(&ignored)),

@@ -18,6 +18,17 @@ func Bool(dst *bool) func(string) error {
 	}
 }
 
+// OnOff sets dst from the words on and off.
+func OnOff(dst *bool) func(string) error {
+	return func(s string) error {
+		if s != "on" && s != "off" {
+			return errNotAllowed
+		}
+		*dst = s == "on"
+		return nil
+	}
+}
+
 // Int sets dst from a decimal number between low and high.
 func Int(dst *int, low, high int) func(string) error {
 	return func(s string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -85,6 +86,9 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		},
 		Alive: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
 			return d.Alive(ctx, space, subnet, ip)
+		},
+		Taken: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr, mac net.HardwareAddr) string {
+			return d.TakenOnLAN(ctx, space, subnet, ip, mac)
 		},
 	}, all)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fairway/driver"
 	"fairway/macvlan"
 	"fairway/store"
+	"fairway/transparent"
 )
 
 // modes are the ways to build networks, by the value of the option mode.
@@ -24,6 +25,10 @@ func modes(instance string, host bridge.Host) map[string]driver.Mode {
 			Settle: func(ctx context.Context, n *store.Network) error { return macvlan.Settle(ctx, host, n) },
 			View:   func(n store.Network) (driver.View, error) { return macvlan.New(instance, n) },
 			NoMAC:  true,
+		},
+		"transparent": {
+			Settle: func(ctx context.Context, n *store.Network) error { return transparent.Settle(ctx, host, n) },
+			View:   func(n store.Network) (driver.View, error) { return transparent.New(instance, n) },
 		},
 	}
 }

@@ -342,7 +342,7 @@ func TestMacvlanLife(t *testing.T) {
 	})
 }
 
-// remarks waits for what fairway says of the network lan.
+// remarks waits for what fairway says of the network that is on a parent.
 func remarks(t *testing.T, h *lab.Host, remark string) {
 	t.Helper()
 	var got string
@@ -352,7 +352,7 @@ func remarks(t *testing.T, h *lab.Host, remark string) {
 			t.Fatal(err)
 		}
 		for _, r := range rows {
-			if r["mode"] == "macvlan" {
+			if r["mode"] != "bridge" {
 				got = fmt.Sprint(r["remark"])
 			}
 		}

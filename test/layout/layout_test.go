@@ -17,12 +17,13 @@ import (
 // mayImport says which of our packages a package may import: a request goes one
 // way, plugin → driver → mode → link and nat, and store is below them all.
 var mayImport = map[string][]string{
-	"cmd/fairway":    {"admin", "bridge", "dhcp", "doctor", "driver", "engine", "ipam", "link", "macvlan", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "plugin", "store", "trace", "watch"},
+	"cmd/fairway":    {"admin", "bridge", "dhcp", "doctor", "driver", "engine", "ipam", "link", "macvlan", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "plugin", "store", "trace", "transparent", "watch"},
 	"plugin":         {"driver", "ipam", "store", "link"},
 	"admin":          {"store"},
 	"driver":         {"link", "nat", "store", "option"},
 	"bridge":         {"link", "nat", "store", "option"},
 	"macvlan":        {"link", "nat", "store", "option"},
+	"transparent":    {"link", "nat", "store", "option"},
 	"ipam":           {"store", "option"},
 	"dhcp":           {"store"},
 	"doctor":         {"admin", "link", "nat", "store"},

@@ -182,12 +182,12 @@ func (a *attempt) addPair(v link.Veth, l *klink) error {
 	if err := k.enslave(l, v.Master); err != nil {
 		return err
 	}
-	peer := &klink{place: place{"", v.Peer}, kind: "veth", group: true, mac: v.PeerMAC.String(), mtu: v.MTU, peer: l}
+	peer := &klink{place: place{"", v.Peer}, kind: "veth", group: true, mac: v.PeerMAC.String(), mtu: mtuOf(v), peer: l}
 	if v.Sandbox != "" && k.sandboxes[v.Sandbox] {
 		peer.place = place{v.Sandbox, k.freeIndex(v.Sandbox, v.Inside.Prefix)}
 		peer.up, peer.alias, peer.addresses = true, v.Alias, slices.Clone(v.Inside.Addresses)
 	}
-	l.peer, l.up, l.mtu = peer, true, v.MTU
+	l.peer, l.up, l.mtu = peer, true, mtuOf(v)
 	return errors.Join(k.add(l), k.add(peer))
 }
 
@@ -262,7 +262,7 @@ func (c *conn) differs(o link.Object) string {
 			return "was missing"
 		case l.master != o.Master:
 			return "was no port of its bridge"
-		case l.mtu != o.MTU || !l.up || l.alias != o.Alias || l.isolated != o.Isolated || l.learning != o.Learning || l.hairpin != o.Hairpin || l.fdb != fdbOf(o) || l.peer.ns == "" && l.peer.name == o.Peer && (l.peer.alias != o.Alias || l.peer.mtu != o.MTU):
+		case l.mtu != mtuOf(o) || !l.up || l.alias != o.Alias || l.isolated != o.Isolated || l.learning != o.Learning || l.hairpin != o.Hairpin || l.fdb != fdbOf(o) || l.peer.ns == "" && l.peer.name == o.Peer && (l.peer.alias != o.Alias || l.peer.mtu != mtuOf(o)):
 			return "was changed"
 		}
 	case link.Isle:
@@ -339,6 +339,9 @@ func (c *conn) Annotate(_ context.Context, want link.Set) error {
 	return nil
 }
 
+// mtuOf is the MTU of both ends: that of the bridges of others if nobody says.
+func mtuOf(v link.Veth) int { return cmp.Or(v.MTU, 1500) }
+
 func fdbOf(v link.Veth) string {
 	if v.Learning {
 		return ""
@@ -411,9 +414,9 @@ func (c *conn) setVeth(o link.Veth) error {
 			return err
 		}
 	}
-	l.mtu, l.up, l.alias, l.isolated, l.learning, l.hairpin, l.fdb = o.MTU, true, o.Alias, o.Isolated, o.Learning, o.Hairpin, fdbOf(o)
+	l.mtu, l.up, l.alias, l.isolated, l.learning, l.hairpin, l.fdb = mtuOf(o), true, o.Alias, o.Isolated, o.Learning, o.Hairpin, fdbOf(o)
 	if l.peer.ns == "" && l.peer.name == o.Peer {
-		l.peer.alias, l.peer.mtu, l.peer.mac = o.Alias, o.MTU, o.PeerMAC.String()
+		l.peer.alias, l.peer.mtu, l.peer.mac = o.Alias, mtuOf(o), o.PeerMAC.String()
 	}
 	return nil
 }

@@ -78,6 +78,11 @@ func (c *conn) AnnounceInside(context.Context, string, net.HardwareAddr, ...neti
 	return nil
 }
 
+// Probe finds nobody: the LAN is empty.
+func (c *conn) Probe(context.Context, link.Segment, net.HardwareAddr, ...netip.Addr) (netip.Addr, net.HardwareAddr, error) {
+	return netip.Addr{}, nil, nil
+}
+
 func (c *conn) Announce(context.Context, string, string, net.HardwareAddr, ...netip.Addr) error {
 	return c.do("link.announce", func() error { return nil })
 }

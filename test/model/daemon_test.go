@@ -16,6 +16,7 @@ import (
 	"fairway/macvlan"
 	"fairway/plugin"
 	"fairway/store"
+	"fairway/transparent"
 )
 
 // instance is the mark of the daemon's state directory.
@@ -87,6 +88,9 @@ func (d *daemon) compose(disk *records, log logrus.FieldLogger, found store.Reco
 		Modes: map[string]driver.Mode{"bridge": {
 			Settle: func(ctx context.Context, n *store.Network) error { return bridge.Settle(ctx, d.conn, n) },
 			View:   func(n store.Network) (driver.View, error) { return bridge.New(instance, n) },
+		}, "transparent": {
+			Settle: func(ctx context.Context, n *store.Network) error { return transparent.Settle(ctx, d.conn, n) },
+			View:   func(n store.Network) (driver.View, error) { return transparent.New(instance, n) },
 		}, "macvlan": {
 			Settle: func(ctx context.Context, n *store.Network) error { return macvlan.Settle(ctx, d.conn, n) },
 			View:   func(n store.Network) (driver.View, error) { return macvlan.New(instance, n) },

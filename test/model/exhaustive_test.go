@@ -21,6 +21,7 @@ func everyCall() map[string][]line {
 		"connect":        {"network n0 internal", "network n1 plain", "run c0 n0 tcp/8080", "run c0 n1"},
 		"disconnect":     {"network n0 plain", "network n1 plain", "run c0 n0 tcp/8080", "run c0 n1", "disconnect c0 n0"},
 		"stop":           {"network n0 dual", "run c0 n0 tcp/8080 udp/0", "stop c0"},
+		"run switched":   {"network n0 switched", "run c0 n0"},
 		"stop adopted":   {"network n0 adopted", "run c0 n0 tcp/8080", "stop c0"},
 		"kill":           {"network n0 dual", "run c0 n0 tcp/8080", "kill c0"},
 		"remove":         {"network n0 dual", "rmnet n0"},

@@ -14,6 +14,7 @@ import (
 	"fairway/macvlan"
 	"fairway/nat"
 	"fairway/store"
+	"fairway/transparent"
 )
 
 // check says which invariant (TESTING.md, part 2) doesn't hold.
@@ -217,8 +218,11 @@ type networkView interface {
 }
 
 func viewOf(n store.Network) (networkView, error) {
-	if n.Mode == "macvlan" {
+	switch n.Mode {
+	case "macvlan":
 		return macvlan.New(instance, n)
+	case "transparent":
+		return transparent.New(instance, n)
 	}
 	return bridge.New(instance, n)
 }
@@ -227,10 +231,10 @@ func viewOf(n store.Network) (networkView, error) {
 // decides.
 func (w *world) renderVeth(v link.Veth) []string {
 	outer := fmt.Sprintf("veth %s@host mtu=%d mac= up=true alias=%q master=%s isolated=%v learning=%v hairpin=%v fdb=%s",
-		v.Name, v.MTU, v.Alias, v.Master, v.Isolated, v.Learning, v.Hairpin, fdbOf(v))
-	inner := fmt.Sprintf("veth %s@host mtu=%d mac=%s up=false alias=%q", v.Peer, v.MTU, v.PeerMAC, v.Alias)
+		v.Name, mtuOf(v), v.Alias, v.Master, v.Isolated, v.Learning, v.Hairpin, fdbOf(v))
+	inner := fmt.Sprintf("veth %s@host mtu=%d mac=%s up=false alias=%q", v.Peer, mtuOf(v), v.PeerMAC, v.Alias)
 	if end, ok := w.g.inner(v.Name); ok && end.ns != "" {
-		inner = fmt.Sprintf("veth %s@%s mtu=%d mac=%s up=true alias=%q", end.name, end.ns, v.MTU, v.PeerMAC, end.alias)
+		inner = fmt.Sprintf("veth %s@%s mtu=%d mac=%s up=true alias=%q", end.name, end.ns, mtuOf(v), v.PeerMAC, end.alias)
 		for _, a := range slices.SortedFunc(slices.Values(v.Inside.Addresses), netip.Prefix.Compare) {
 			inner += " " + a.String()
 		}
@@ -245,11 +249,14 @@ func (w *world) checkFirewall(s store.Records) error {
 		if n.Mode == "macvlan" {
 			continue // the firewall has no part in it
 		}
-		v, err := bridge.New(instance, n)
+		v, err := viewOf(n)
 		if err != nil {
 			return err
 		}
 		want.Networks = append(want.Networks, v.Firewall())
+		if n.Mode == "transparent" {
+			continue // its endpoints' packets don't pass the host
+		}
 		for _, e := range s.Endpoints {
 			if e.Network == n.ID {
 				want.Endpoints = append(want.Endpoints, v.EndpointFirewall(e))

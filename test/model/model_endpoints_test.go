@@ -223,7 +223,7 @@ func (m *model) publish(r request, o outcome) (why string, err error) {
 // addresses, in IPv4.
 func (m *model) publishes(network string) bool {
 	n := m.networks[network].sure()
-	return n != nil && !strings.Contains(n.form, "routed") && !strings.Contains(n.form, "mode:macvlan") && strings.Contains(n.form, "] false true ")
+	return n != nil && !strings.Contains(n.form, "routed") && !strings.Contains(n.form, "mode:macvlan") && !strings.Contains(n.form, "mode:transparent") && strings.Contains(n.form, "] false true ")
 }
 
 func epFactOf(e store.Endpoint) epFact {

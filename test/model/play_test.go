@@ -274,6 +274,9 @@ func (w *world) tamper(what string, c, n int) {
 	for _, e := range s.Endpoints {
 		if c >= 0 && strings.HasPrefix(e.ID, fmt.Sprintf("%se%dx", w.engineOf(c, -1).name, c)) {
 			port = e.HostLink
+			if what == "mtu" && s.Networks[e.Network].Mode == "transparent" {
+				return // the MTU of a port on others' bridge is nobody's to repair: theirs goes by it
+			}
 		}
 	}
 	w.g.tamper(what, bridge, port)

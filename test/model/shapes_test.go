@@ -55,10 +55,11 @@ func shapeOf(name string, i int) (s shape, ok bool) {
 		"mtu":      {v4: v4, options: o("mtu", "1400", label+"host_binding_ipv4", "127.0.0.1")},
 		"adopted":  {v4: v4, options: o(label+"name", foreignBridge)},
 		"crowded":  {v4: v4, options: o(label+"name", crowdedBridge)},
+		"switched": {v4: v4, noIPAM: true, options: o("mode", "transparent", "parent", foreignBridge, "dad", "off")},
 		"docker":   {v4: v4, v6: v6, noIPAM: true},
-		"lan":      {v4: v4, v6: v6, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink)},
-		"vlan":     {v4: v4, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink+".40")},
-		"qinq":     {v4: v4, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink+".40", "vlan", "7")},
+		"lan":      {v4: v4, v6: v6, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink, "dad", "off")},
+		"vlan":     {v4: v4, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink+".40", "dad", "off")},
+		"qinq":     {v4: v4, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink+".40", "vlan", "7", "dad", "off")},
 		"lone":     {v4: v4, options: o("mode", "macvlan")},
 		"same":     {v4: "10.1.0.0/24"}, // the subnet of slot 0
 		"guarded":  {v4: v4, v6: v6, options: o("publish", "host-firewall")},
@@ -75,6 +76,6 @@ func shapeOf(name string, i int) (s shape, ok bool) {
 func shapeNames() []string {
 	return []string{
 		"plain", "dual", "auto", "small", "six", "routed", "adopted", "docker", "internal",
-		"lan", "learning", "mtu", "range", "lone", "same", "crowded", "guarded", "vlan", "qinq", "bad",
+		"lan", "learning", "mtu", "range", "lone", "same", "crowded", "switched", "guarded", "vlan", "qinq", "bad",
 	}
 }
