@@ -113,6 +113,19 @@ func TestTakenByHost(t *testing.T) {
 	}
 }
 
+// TestLeasedInVLAN: the daemon is no client of a server in a VLAN that the host
+// need not be in.
+func TestLeasedInVLAN(t *testing.T) {
+	w := newWorld()
+	w.links["br0"], w.parents = true, []string{"br0"}
+	d := w.start(t, store.Records{})
+	err := d.CreateNetwork(t.Context(), onBridge("n1", "10.1.0.0/24", "vlan", "40"))
+	if err == nil || err.Error() != "source=dhcp: not with vlan=40: the daemon asks by br0 itself, which need not be in that VLAN" {
+		t.Errorf("got %v", err)
+	}
+	must(t, d.CreateNetwork(t.Context(), onBridge("n1", "10.1.0.0/24")))
+}
+
 // TestTakenOnLAN is what the allocator asks for.
 func TestTakenOnLAN(t *testing.T) {
 	w := newWorld()

@@ -39,6 +39,7 @@ type world struct {
 	released  map[netip.Prefix]bool           // pools that Docker gave back
 	chosen    map[netip.Addr]bool             // gateways that nobody named
 	leases    map[netip.Addr]store.Lease      // from DHCP servers
+	parents   []string                        // that pools are leased from
 	log       *logtest.Hook                   // what was said
 	refreshed int                             // looks at the engine that were asked for
 	held      map[string][]string             // the host's ports, by owner
@@ -276,7 +277,7 @@ func (p pools) Released(_ string, subnet netip.Prefix, _ time.Time) bool {
 
 func (p pools) ChoseGateway(_ string, _ netip.Prefix, ip netip.Addr) bool { return p.w.chosen[ip] }
 
-func (pools) Parents(string, netip.Prefix) []string { return nil }
+func (p pools) Parents(string, netip.Prefix) []string { return p.w.parents }
 
 func (p pools) Lease(_ string, _ netip.Prefix, ip netip.Addr) (store.Lease, bool) {
 	l, ok := p.w.leases[ip]
