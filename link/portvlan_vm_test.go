@@ -31,6 +31,7 @@ func newSwitched(t *testing.T) switched {
 	run(t, "ip", "link", "set", "lan0", "netns", machine)
 	inside(t, machine, func() {
 		run(t, "ip", "link", "set", "lan0", "up")
+		run(t, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore") // an address counts on its own link only
 		for _, id := range []int{12, 40, 41} {
 			tagged(t, "lan0", id, 50)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +31,13 @@ func newTheirBridge(t *testing.T, c *Conn, mtu string) {
 	} {
 		runIn(t, c, strings.Fields(do)...)
 	}
+	for range 500 { // the kernel sees a carrier some time later
+		if strings.Contains(run(t, "ip", "link", "show", "br0"), "state UP") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("br0 has no carrier")
 }
 
 func theirPort(n int) Veth {
