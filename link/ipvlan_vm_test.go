@@ -69,11 +69,6 @@ func TestIPvlanBesideMacvlan(t *testing.T) {
 	if !errors.Is(err, unix.EBUSY) || !strings.Contains(err.Error(), "of another kind (ipvlan)") {
 		t.Errorf("a macvlan beside an ipvlan: %v", err)
 	}
-	tooLarge := testIPvlan(3, IPvlanL2, IPvlanBridge)
-	tooLarge.MTU = 9000
-	if err = c.Apply(t.Context(), Set{tooLarge}); !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), "the MTU of eth1 is 1500") {
-		t.Errorf("an MTU larger than the parent's: %v", err)
-	}
 }
 
 // TestIPvlanModes has two containers of a subnet, and one of another, and a
