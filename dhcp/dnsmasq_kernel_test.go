@@ -215,26 +215,6 @@ func TestName(t *testing.T) {
 	becomes(t, c, "bound")
 }
 
-// Clients with the MAC address of the parent are told apart by their identifiers,
-// and all that is sent has that MAC address.
-func TestSharedMAC(t *testing.T) {
-	l := newLAN(t)
-	s := l.serve("--dhcp-range=192.0.2.50,192.0.2.60,2m")
-	c, _ := l.client(newMemory(), 0)
-	seen := map[netip.Addr]bool{}
-	for i, name := range []string{"web", "db", "", ""} {
-		want := wish(i, name)
-		want.SharedMAC = true
-		seen[l.acquire(c, want).IP] = true
-	}
-	if len(seen) != 4 {
-		t.Errorf("four clients have %v", seen)
-	}
-	if strings.Contains(s.said(), "02:00:00:00:00:0") {
-		t.Errorf("a MAC address that Docker made up went out:\n%s", s.said())
-	}
-}
-
 // The parent goes and comes back under its name.
 func TestParentReturns(t *testing.T) {
 	l := newLAN(t)

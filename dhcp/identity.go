@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -13,8 +12,7 @@ import (
 
 // identify decides what servers know the client by. With a container's name it
 // is that, with a mark of this host and the network, so that the container gets
-// its address again whatever MAC address it has then; else the MAC address, and
-// where that is the parent's, the one that Docker made up.
+// its address again whatever MAC address it has then; else the MAC address.
 func (c *Client) identify(l *store.Lease) error {
 	mac, err := net.ParseMAC(l.MAC)
 	if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
@@ -26,11 +24,11 @@ func (c *Client) identify(l *store.Lease) error {
 		return nil
 	}
 	const opaque, ethernet = 0, 1 // RFC 2132 section 9.14
-	if l.Name == "" && !l.SharedMAC {
+	if l.Name == "" {
 		l.ClientID = append([]byte{ethernet}, mac...)
 		return nil
 	}
-	l.ClientID = append([]byte{opaque}, "fairway:"+c.mark(*l)+":"+cmp.Or(l.Name, l.MAC)...)
+	l.ClientID = append([]byte{opaque}, "fairway:"+c.mark(*l)+":"+l.Name...)
 	if len(l.ClientID) > longestID {
 		l.ClientID = l.ClientID[:longestID]
 	}

@@ -4,6 +4,7 @@ package dhcp
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -23,7 +24,15 @@ import (
 	"fairway/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets the tests run side by side: most of their time they wait for
+// servers to do something.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A lan is two namespaces with a link between them: the test's own thread is on
 // the host, whose link is eth0; the servers are on the other side, at 192.0.2.1.
@@ -35,8 +44,9 @@ type lan struct {
 	leases int
 }
 
-func newLAN(t testing.TB) *lan {
+func newLAN(t *testing.T) *lan {
 	t.Helper()
+	t.Parallel()
 	runtime.LockOSThread() // never unlocked: the thread ends with the test's goroutine
 	l := &lan{t: t, dir: t.TempDir()}
 	var err error

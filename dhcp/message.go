@@ -17,9 +17,6 @@ func (s *session) frame(k kind, by *Socket) ([]byte, error) {
 	if s.lease.Subnet.Addr().Is6() {
 		return s.frame6(k, by)
 	}
-	if s.lease.SharedMAC {
-		s.mac = by.mac
-	}
 	return s.frame4(k)
 }
 

@@ -188,31 +188,27 @@ func TestHostname(t *testing.T) {
 	}
 }
 
-// A client is known by its name; without one by its MAC address, if that is its
-// own.
+// A client is known by its name, without one by its MAC address.
 func TestIdentity(t *testing.T) {
 	c := New(Options{Instance: "i"}, store.NewRecords())
-	id := func(parent, mac, name string, shared bool) string {
-		l := store.Lease{Subnet: netip.MustParsePrefix("192.0.2.0/24"), Parent: parent, MAC: mac, Name: name, SharedMAC: shared}
+	id := func(parent, mac, name string) string {
+		l := store.Lease{Subnet: netip.MustParsePrefix("192.0.2.0/24"), Parent: parent, MAC: mac, Name: name}
 		if err := c.identify(&l); err != nil {
 			t.Fatal(err)
 		}
 		return string(l.ClientID)
 	}
 	a, b := "02:00:00:00:00:01", "02:00:00:00:00:02"
-	if id("eth0", a, "web", false) != id("eth0", b, "web", false) {
+	if id("eth0", a, "web") != id("eth0", b, "web") {
 		t.Error("a container with another MAC address is another client")
 	}
-	if got := id("eth0", a, "", false); got != "\x01\x02\x00\x00\x00\x00\x01" {
+	if got := id("eth0", a, ""); got != "\x01\x02\x00\x00\x00\x00\x01" {
 		t.Errorf("without a name: %q", got)
 	}
-	for _, other := range []string{id("eth1", a, "web", false), id("eth0", a, "db", false), id("eth0", a, "", false), id("eth0", a, "", true)} {
-		if other == id("eth0", a, "web", false) {
+	for _, other := range []string{id("eth1", a, "web"), id("eth0", a, "db"), id("eth0", a, "")} {
+		if other == id("eth0", a, "web") {
 			t.Errorf("two clients are both %q", other)
 		}
-	}
-	if id("eth0", a, "", true) == id("eth0", b, "", true) {
-		t.Error("two clients without names on a shared MAC address are one")
 	}
 	if err := c.identify(&store.Lease{MAC: "01:00:5e:00:00:01"}); err == nil {
 		t.Error("a multicast MAC address is taken")

@@ -86,20 +86,3 @@ func (d *Driver) checkSource(n network) error {
 	}
 	return nil
 }
-
-// SharesMAC reports whether the endpoints on a parent have its MAC address: then
-// DHCP servers can't tell them apart by it. The kernel has macvlans or ipvlans on
-// a link, never both.
-func (d *Driver) SharesMAC(parent string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, n := range d.networks {
-		if n.Mode == modeIPvlan && n.Link == parent {
-			return true
-		}
-	}
-	return false
-}
-
-// modeIPvlan is the mode whose links have the MAC address of their parent.
-const modeIPvlan = "ipvlan"

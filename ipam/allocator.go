@@ -51,10 +51,6 @@ type Options struct {
 	// Leases gets addresses where a pool's option source says dhcp; nil: none can
 	// be had that way.
 	Leases Leases
-	// SharedMAC reports whether the containers on a parent have its MAC address, so
-	// that DHCP servers can't tell them apart by it. It is called without locks; nil
-	// for never.
-	SharedMAC func(parent string) bool
 	// Taken returns who has an address on the LAN of the networks on a pool, before
 	// it is given out unasked; "" for nobody. Mac is that of who is to get it, nil if
 	// the engine didn't say. It is called without locks; nil for never.
@@ -74,7 +70,6 @@ type Allocator struct {
 	stale       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	alive       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	leases      Leases
-	sharedMAC   func(string) bool
 	taken       func(context.Context, string, netip.Prefix, netip.Addr, net.HardwareAddr) string
 	defaults    map[string][]DefaultPool // by address space
 	delay       time.Duration
@@ -99,7 +94,6 @@ func New(opts Options, records store.Records) (*Allocator, error) {
 		stale:       opts.Stale,
 		alive:       opts.Alive,
 		leases:      opts.Leases,
-		sharedMAC:   opts.SharedMAC,
 		taken:       opts.Taken,
 		delay:       opts.ReuseDelay,
 		grace:       opts.Grace,

@@ -109,13 +109,18 @@ const takes = 3
 // while it is asked. The reply carries the length of the subnet or, where the user
 // named none, that which the server says.
 func (a *Allocator) requestLease(ctx context.Context, spec AddressSpec, want store.Lease, gone *lease) (netip.Prefix, error) {
-	want.SharedMAC = a.sharedMAC != nil && a.sharedMAC(want.Parent)
 	for range takes {
 		got, err := a.leases.Acquire(ctx, want, spec.Address.IsValid())
 		if err != nil {
 			return netip.Prefix{}, err
 		}
+		if gone == nil {
+			now := spec
+			now.Address = got.IP
+			gone = a.askStale(ctx, now) // the server may know sooner than we that it is free
+		}
 		p, commit, finish, err := a.takeLease(ctx, spec, got, gone)
+		gone = nil
 		if errors.Is(err, errTaken) {
 			a.log.WithField("address", got.IP).WithField("server", got.Server).Warn("DHCP server gave an address that is in use here")
 			a.leases.Decline(got.Space, got.Subnet, got.IP)
@@ -153,9 +158,7 @@ func (a *Allocator) takeLease(ctx context.Context, spec AddressSpec, got store.L
 	}
 	s := h.subnet
 	l := s.entries[got.IP].now
-	mine := l == gone || h.repeated(l, spec) || l.unconfirmed() && l.Kind == store.KindEndpoint && l.MAC == spec.MAC ||
-		l.Kind == store.KindEndpoint && l.Name != "" && l.container() == (containerName{spec.Engine, spec.Name})
-	if l.inUse() && !mine && !s.chosen[got.IP] {
+	if l.inUse() && l != gone && !l.sameClient(spec) && !s.chosen[got.IP] {
 		return p, nil, nil, errTaken
 	}
 	delete(s.chosen, got.IP) // a gateway that nobody named
@@ -170,6 +173,12 @@ func (a *Allocator) takeLease(ctx context.Context, spec AddressSpec, got store.L
 	h.Confirmed, h.noted = true, true
 	changes := append(a.sweep(4), put, store.PutLease(got), store.PutPool(h.Pool))
 	return netip.PrefixFrom(got.IP, bits), a.store.Begin(changes...), finish, nil
+}
+
+// sameClient reports whether l is of the container that spec is of: what it had
+// before, and Docker didn't give back since it was killed.
+func (l *lease) sameClient(spec AddressSpec) bool {
+	return l.Kind == store.KindEndpoint && (l.MAC == spec.MAC || l.Name != "" && l.container() == containerName{spec.Engine, spec.Name})
 }
 
 // wish returns what to ask DHCP servers for. The caller holds the lock.

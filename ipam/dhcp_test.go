@@ -192,6 +192,27 @@ func TestLeaseFails(t *testing.T) {
 	s.gave(t, "release 192.0.2.51", "release 192.0.2.52")
 }
 
+// A container that its engine was killed with has its address still when it comes
+// back, and so has one whose address the server gives to another.
+func TestLeaseAfterKill(t *testing.T) {
+	s := newServer("192.0.2.50")
+	gone := false
+	d := newDesk(t, Options{Leases: s, Stale: func(context.Context, string, netip.Prefix, netip.Addr) bool { return gone }})
+	p := d.poolOf(byDHCP("eth0", "192.0.2.0/24"))
+	lan, ip := netip.MustParsePrefix("192.0.2.0/24"), netip.MustParseAddr("192.0.2.50")
+	d.want(d.askFor(client(p, "", mac1)), "192.0.2.50/24")
+	d.Confirm(SpaceLocal, lan, ip)
+	d.want(d.askFor(client(p, "", mac1)), "192.0.2.50/24")
+	d.Confirm(SpaceLocal, lan, ip)
+	delete(s.held, ip)
+	s.next = ip
+	d.want(d.askFor(client(p, "", mac2)), "192.0.2.51/24") // it lives
+	s.gave(t, "decline 192.0.2.50")
+	s.next, gone = ip, true
+	d.want(d.askFor(client(p, "", mac3)), "192.0.2.50/24")
+	s.gave(t)
+}
+
 // Nobody waits for a DHCP server but who asked it.
 func TestLeaseHoldsUpNobody(t *testing.T) {
 	s := newServer("192.0.2.50")

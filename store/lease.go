@@ -14,15 +14,12 @@ type Lease struct {
 	Subnet netip.Prefix // the pool's: 0.0.0.0/0 where the user named no subnet
 	IP     netip.Addr
 
-	Engine string // of the endpoint: see package engine; "" unknown
-	Parent string // link of the host on whose LAN the server is
-	MAC    string // the endpoint's, colon form
-	// SharedMAC: all endpoints on the parent have its MAC address (ipvlan), and
-	// servers tell them apart by ClientID. MAC is then just what Docker calls it by.
-	SharedMAC bool   `json:",omitempty"`
-	ClientID  []byte // RFC 2132 option 61; for DHCPv6 the DUID
-	Name      string // the container's name; "" not known
-	Hostname  string // as sent to the server; "" none
+	Engine   string // of the endpoint: see package engine; "" unknown
+	Parent   string // link of the host on whose LAN the server is
+	MAC      string // the endpoint's, colon form
+	ClientID []byte // RFC 2132 option 61; for DHCPv6 the DUID
+	Name     string // the container's name; "" not known
+	Hostname string // as sent to the server; "" none
 
 	Server   netip.Addr
 	ServerID []byte // DHCPv6: the server's DUID

@@ -79,7 +79,6 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	var watcher *engine.Watcher
 	pools, err := ipam.New(ipam.Options{
 		Store: records, Pools: c.pools(), Instance: records.Instance(), Leases: leases, Log: log,
-		SharedMAC:   func(parent string) bool { return d.SharesMAC(parent) },
 		HostSubnets: func(ctx context.Context) ([]netip.Prefix, error) { return takenSubnets(ctx, kernel, d) },
 		Stale: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
 			return d.Abandoned(ctx, space, subnet, ip)

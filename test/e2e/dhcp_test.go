@@ -164,3 +164,46 @@ func TestDHCPSilence(t *testing.T) {
 		}
 	})
 }
+
+// TestDHCPLife restarts everything there is around a container: it has the same
+// address, and the same lease, ever after.
+func TestDHCPLife(t *testing.T) {
+	each(t, []string{newest}, func(t *testing.T, engine string) {
+		if world.driver != "fairway" {
+			return
+		}
+		h := running(t, engine)
+		s := dhcpd(t, h)
+		macvlan(t, h, "fairway", "lan", append(byDHCP("eth0", "--subnet", lanSubnet), "--opt", "parent=eth0")...)
+		const mac = "02:11:22:33:44:77" // the server has no address for it in store
+		serve(t, h, "a1", "--network", "lan", "--mac-address", mac)
+		ip := ip4(t, h, "a1", "lan")
+		same := func(what string) {
+			t.Helper()
+			want(t, "address", ip4(t, h, "a1", "lan"), ip)
+			neighbour(h).reaches(t, "tcp", at(ip, 80), "a1", lab.Neighbour)
+			leased(t, h, ip, "bound")
+			if t.Failed() {
+				t.Fatalf("after: %s", what)
+			}
+		}
+		same("start")
+		h.Engine().Kill()
+		h.StartEngine(t)
+		h.Docker(t, "start", "a1")
+		same("kill of the engine")
+		h.KillFairway(t)
+		h.StartFairway(t)
+		same("kill of the daemon")
+		h.Reboot(t)
+		h.StartFairway(t)
+		h.StartEngine(t)
+		h.Docker(t, "start", "a1")
+		same("reboot")
+		if err := h.Engine().RemoveAll(); err != nil {
+			t.Fatal(err)
+		}
+		s.Says(t, "DHCPRELEASE(lan) "+ip)
+		nothingOfOurs(t, h)
+	})
+}
