@@ -29,10 +29,14 @@ type shown struct {
 	endpoints []store.Endpoint
 	taken     map[uint16]string // host port → by whom
 	waiting   []string          // why
+	leases    []admin.LeaseState
 }
 
 func (s shown) Networks() []store.Network   { return s.networks }
 func (s shown) Endpoints() []store.Endpoint { return s.endpoints }
+
+// Leases: one was lost twice.
+func (s shown) Leases() ([]admin.LeaseState, uint64) { return s.leases, 2 }
 
 // Denied: the second endpoint sends what isn't its own, the third what it likes.
 func (s shown) Denied(context.Context) map[string]uint64 {
@@ -89,6 +93,22 @@ func fixture() shown {
 	id := func(c string) string { return strings.Repeat(c, 64) }
 	prefix, addr := netip.MustParsePrefix, netip.MustParseAddr
 	s := shown{
+		leases: []admin.LeaseState{
+			{
+				Lease: store.Lease{
+					IP: addr("fd00:20::2"), MAC: "02:00:00:00:00:01", Parent: "eth0", Server: addr("fe80::1"), Obtained: at, Expires: at.Add(time.Hour),
+					Renew: at.Add(30 * time.Minute), Lost: at, Name: "app",
+				}, State: "lost", Why: "DHCP server fe80::1 refused it: no\x1b[2J",
+			},
+			{
+				Lease: store.Lease{
+					IP: addr("172.20.0.2"), Bits: 24, MAC: "02:00:00:00:00:01", Parent: "eth0", Server: addr("172.20.0.1"), Obtained: at,
+					Hostname: "app", FQDN: "app.lan", Domain: "lan", Routers: []netip.Addr{addr("172.20.0.1")}, MTU: 1400,
+					Routes: []store.Route{{Destination: prefix("10.0.0.0/8"), NextHop: addr("172.20.0.9")}},
+				}, State: "bound",
+			},
+			{Lease: store.Lease{MAC: "02:00:00:00:00:09", Parent: "eth0"}, State: "requesting"},
+		},
 		waiting: []string{`Bind for 0.0.0.0:7000 failed: port is already allocated (by container "b\x1b[2J")`},
 		networks: []store.Network{
 			{ID: id("b"), Mode: "bridge", Link: "fwb2", Created: at},

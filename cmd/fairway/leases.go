@@ -49,18 +49,21 @@ func (v *view) leases(reply admin.Leased) listing {
 		if network == "" {
 			network = v.id(lease.Network)
 		}
-		address, server, expires := "", "", "never"
+		address, server, expires := "", "", ""
 		if lease.IP.IsValid() {
 			address = lease.IP.String()
+			l.names = append(l.names, address)
 		}
 		if lease.Server.IsValid() {
 			server = lease.Server.String()
 		}
-		if !lease.Expires.IsZero() {
+		switch {
+		case !lease.Expires.IsZero():
 			expires = lease.Expires.UTC().Format(time.RFC3339)
+		case !lease.Obtained.IsZero():
+			expires = "never"
 		}
 		l.items = append(l.items, lease)
-		l.names = append(l.names, address)
 		l.rows = append(l.rows, []string{address, lease.Container, network, lease.MAC, lease.Parent, server, lease.State, expires})
 		reasons = reasons || lease.Why != ""
 	}
