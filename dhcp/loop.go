@@ -351,6 +351,8 @@ func (c *Client) answered(s *session, r reply, now time.Time) {
 		c.begin(s, selecting)
 		c.at(s, now.Add(time.Second))
 		return
+	case r.answer == refused && s.state != rebinding && s.state != requesting && !s.isOwn(r):
+		return // a server that never had a say in it, and may serve another LAN on this wire
 	case r.answer == refused:
 		why := "DHCP server " + r.server.String() + " refused it"
 		if r.text != "" {
@@ -385,6 +387,14 @@ func (c *Client) answered(s *session, r reply, now time.Time) {
 	case was.Server != s.lease.Server:
 		c.logOf(s).WithField("before", was.Server).Info("another DHCP server has the lease now")
 	}
+}
+
+// isOwn reports whether a reply is of the server that the lease is from.
+func (s *session) isOwn(r reply) bool {
+	if s.lease.Subnet.Addr().Is6() {
+		return bytes.Equal(r.serverID, s.lease.ServerID)
+	}
+	return r.server == s.lease.Server
 }
 
 // wished is the address to ask for after one was refused.

@@ -78,3 +78,36 @@ func TestTimers(t *testing.T) {
 		}
 	}
 }
+
+// nowhere is a store that keeps nothing.
+type nowhere struct{}
+
+func (nowhere) Begin(...store.Change) <-chan error { return nil }
+
+// A lease is its own server's to refuse; any other's just when all are asked.
+func TestRefused(t *testing.T) {
+	for _, six := range []bool{false, true} {
+		for _, c := range []struct {
+			in   state
+			own  bool
+			lost bool
+		}{{verifying, true, true}, {verifying, false, false}, {renewing, true, true}, {renewing, false, false}, {rebinding, false, true}} {
+			c2 := New(Options{Store: nowhere{}}, store.NewRecords())
+			s := talker("192.0.2.0/24", "192.0.2.50", "192.0.2.1")
+			no := reply{answer: refused, server: s.lease.Server}
+			if six {
+				s = talker("2001:db8::/64", "2001:db8::50", "fe80::1")
+				no = reply{answer: refused, server: s.lease.Server, serverID: s.lease.ServerID}
+			}
+			if !c.own {
+				no.server, no.serverID = netip.MustParseAddr("192.0.2.66"), []byte{0, 3, 0, 1, 6, 6, 6, 6, 6, 6}
+			}
+			c2.add(s)
+			c2.begin(s, c.in)
+			c2.answered(s, no, time.Now())
+			if lost := !s.lease.Lost.IsZero(); lost != c.lost || (c2.Lost() == 1) != c.lost {
+				t.Errorf("IPv6 %t, %+v: lost %t", six, c, lost)
+			}
+		}
+	}
+}

@@ -31,6 +31,9 @@ type Options struct {
 	// Pools are the default pools of both address spaces; nil for LocalPools and
 	// GlobalPools.
 	Pools []DefaultPool
+	// Leases gets addresses where a pool's option source says dhcp; nil: none can
+	// be had that way.
+	Leases Leases
 	// ReuseDelay is how long a released address isn't handed out again unless it
 	// is asked for or nothing else is left; 0 for 30 seconds, negative for none.
 	ReuseDelay time.Duration
@@ -48,9 +51,6 @@ type Options struct {
 	// without locks; nil for never.
 	Alive func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool
 
-	// Leases gets addresses where a pool's option source says dhcp; nil: none can
-	// be had that way.
-	Leases Leases
 	// Taken returns who has an address on the LAN of the networks on a pool, before
 	// it is given out unasked; "" for nobody. Mac is that of who is to get it, nil if
 	// the engine didn't say. It is called without locks; nil for never.
@@ -69,9 +69,9 @@ type Allocator struct {
 	hostSubnets func(context.Context) ([]netip.Prefix, error)
 	stale       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	alive       func(context.Context, string, netip.Prefix, netip.Addr) bool
-	leases      Leases
 	taken       func(context.Context, string, netip.Prefix, netip.Addr, net.HardwareAddr) string
 	defaults    map[string][]DefaultPool // by address space
+	leases      Leases
 	delay       time.Duration
 	grace       time.Duration
 	now         func() time.Time

@@ -205,12 +205,3 @@ func (h *handle) wish(spec AddressSpec) store.Lease {
 	}
 	return want
 }
-
-// unlease returns the change that forgets the lease of an address that is
-// released, having given it back. The caller holds the lock.
-func (a *Allocator) unlease(s *subnet, ip netip.Addr) store.Change {
-	if a.leases != nil {
-		a.leases.Release(s.space, s.prefix, ip)
-	}
-	return store.DeleteLease(s.space, s.prefix, ip)
-}

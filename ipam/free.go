@@ -88,13 +88,17 @@ func (a *Allocator) beginFree(s *subnet, l *lease) (commit <-chan error, finish 
 	put, finish := a.write(s, a.freed(l))
 	changes := append(a.sweep(4), put)
 	if s.leased() {
-		changes = append(changes, a.unlease(s, l.IP))
+		changes = append(changes, store.DeleteLease(s.space, s.prefix, l.IP))
 	}
 	return a.store.Begin(changes...), finish
 }
 
-// freed returns the record of l as a released address.
+// freed returns the record of l as a released address, having given it back to the
+// DHCP server that it came from, if one has given it.
 func (a *Allocator) freed(l *lease) store.Address {
+	if a.leases != nil {
+		a.leases.Release(l.Space, l.Subnet, l.IP)
+	}
 	freed := l.Address
 	freed.Confirmed = false
 	if l.inUse() {

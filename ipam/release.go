@@ -119,7 +119,8 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 		for ip := range s.entries {
 			changes = append(changes, store.DeleteAddress(s.space, s.prefix, ip))
 			if s.leased() {
-				changes = append(changes, a.unlease(s, ip))
+				a.leases.Release(s.space, s.prefix, ip)
+				changes = append(changes, store.DeleteLease(s.space, s.prefix, ip))
 			}
 		}
 		var useless []store.Change
@@ -133,7 +134,7 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 			put, finish := a.write(s, a.freed(l))
 			changes, finishes = append(changes, put), append(finishes, finish)
 			if s.leased() {
-				changes = append(changes, a.unlease(s, l.IP))
+				changes = append(changes, store.DeleteLease(s.space, s.prefix, l.IP))
 			}
 		}
 	}
