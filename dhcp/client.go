@@ -145,7 +145,8 @@ func (c *Client) Acquire(ctx context.Context, want store.Lease, must bool) (stor
 	}
 	defer leave()
 	s := newSession(want)
-	s.must, s.answer = must, make(chan error, 1)
+	answer := make(chan error, 1) // the session forgets its own with the answer
+	s.must, s.answer = must, answer
 	if had, err := c.start(s); err != nil || had != nil {
 		if err != nil {
 			return store.Lease{}, err
@@ -153,7 +154,7 @@ func (c *Client) Acquire(ctx context.Context, want store.Lease, must bool) (stor
 		return *had, nil
 	}
 	select {
-	case err = <-s.answer:
+	case err = <-answer:
 	case <-ctx.Done():
 	case <-c.done:
 		err = errClosed
