@@ -29,7 +29,10 @@ func (fixture) Networks() []store.Network {
 
 func (fixture) Endpoints() []store.Endpoint {
 	binding := func(proto uint8, host string, hostPort uint16, ip string, port uint16) store.PortBinding {
-		b := store.PortBinding{Proto: proto, HostPort: hostPort, IP: netip.MustParseAddr(ip), Port: port}
+		b := store.PortBinding{Proto: proto, HostIP: netip.IPv4Unspecified(), HostPort: hostPort, IP: netip.MustParseAddr(ip), Port: port}
+		if b.IP.Is6() {
+			b.HostIP = netip.IPv6Unspecified()
+		}
 		if host != "" {
 			b.HostIP = netip.MustParseAddr(host)
 		}

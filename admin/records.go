@@ -182,6 +182,8 @@ func hostIP(p store.PortBinding) netip.Addr {
 	switch {
 	case p.HostIP.IsValid():
 		return p.HostIP
+	case p.OnItsOwn():
+		return p.IP
 	case p.IP.Is6():
 		return netip.IPv6Unspecified()
 	}

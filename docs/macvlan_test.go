@@ -58,7 +58,7 @@ func checkPage(t *testing.T, page string, parts map[string]string) {
 func macvlanRows(t *testing.T) string {
 	t.Helper()
 	values := map[string]string{
-		"mode": "macvlan", "parent": "", "macvlan_mode": "bridge", "dad": "on", dockers + "container_iface_prefix": "eth",
+		"mode": "macvlan", "parent": "", "macvlan_mode": "bridge", "dad": "on", "host_access": "false", dockers + "container_iface_prefix": "eth",
 		dockers + "advertise_addr_nmsgs": "3", dockers + "advertise_addr_ms": "1000",
 	}
 	words := map[string]string{
@@ -141,7 +141,7 @@ func macvlanRefusals() []refusal {
 		{"", pairs("parent", "eth0", "mtu", "9000")},
 		{"", pairs("parent", "eth0", "macvlan_mode", "bridged")},
 		{"", pairs("parent", "eth0", "macvlan_mod", "private")},
-		{"", pairs("parent", "eth0", "host_access", "true")},
+		{"", pairs("parent", "eth0", "host_access", "true", "macvlan_mode", "private")},
 	}
 }
 

@@ -56,7 +56,7 @@ func (d *Driver) MayCarry(link string, client, container netip.Addr) (may, asIts
 		f := n.view.Firewall()
 		from, to := link == f.Link, false
 		for _, family := range f.Families {
-			from = from || family.Subnet.Contains(client)
+			from = from || !f.Beside && family.Subnet.Contains(client) // else it is a LAN's
 			to = to || family.Subnet.Contains(container)
 		}
 		switch {

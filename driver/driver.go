@@ -164,12 +164,15 @@ type Pools interface {
 	Parents(space string, subnet netip.Prefix) []string
 	// Lease returns what a DHCP server said with an address.
 	Lease(space string, subnet netip.Prefix, ip netip.Addr) (store.Lease, bool)
+	// TakeHost gives out an address of a pool for the host itself; invalid if the
+	// subnet isn't of the allocator's.
+	TakeHost(ctx context.Context, space string, subnet netip.Prefix) (netip.Addr, error)
 	// Free takes back addresses that were requested before a time, for an
 	// endpoint that is gone though Docker didn't release them.
 	Free(ctx context.Context, space string, subnet netip.Prefix, before time.Time, ips ...netip.Addr) error
 }
 
-// Options make a Driver. All but Guard, Grace and Log are required.
+// Options make a Driver. All but Guard, Sandboxes, Grace and Log are required.
 type Options struct {
 	Instance    string // of the store: marks what is ours
 	Modes       map[string]Mode
@@ -180,6 +183,7 @@ type Options struct {
 	Ports       HostPorts
 	Connections Connections
 	Pools       Pools
+	Sandboxes   Sandboxes // nil: nothing is published on containers' own addresses
 	// HostIPv6: the host has IPv6. Where it doesn't, a container without IPv6 is not
 	// published there either, unless an IPv6 address is asked for.
 	HostIPv6 bool
@@ -223,6 +227,8 @@ type Driver struct {
 	had       map[holding]time.Time // addresses that this host had, and when last
 	asked     map[string]bool       // engines that asked whether to allocate gateways
 	invented  map[string]bool       // IDs of networks whose gateway may be one that nobody named
+	awaited   map[string]time.Time  // ID of an endpoint whose sandbox isn't there yet → how long it is looked for
+	await     chan struct{}         // there is another one
 	health    Health
 }
 
@@ -250,6 +256,9 @@ func New(opts Options, records store.Records) (*Driver, error) {
 	if opts.Guard == nil {
 		opts.Guard = noGuard{}
 	}
+	if opts.Sandboxes == nil {
+		opts.Sandboxes = noSandboxes{}
+	}
 	if opts.Grace == 0 {
 		opts.Grace = time.Minute
 	}
@@ -272,6 +281,8 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		had:       map[holding]time.Time{},
 		asked:     map[string]bool{},
 		invented:  map[string]bool{},
+		awaited:   map[string]time.Time{},
+		await:     make(chan struct{}, 1),
 	}
 	for _, n := range records.Networks {
 		v, err := d.view(n)
@@ -281,6 +292,9 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		d.networks[n.ID] = network{Network: n, view: v, restored: true}
 		if parent, _ := v.Parent(); parent == "" {
 			d.names[n.Link] = n.ID
+		}
+		if n.HostLink != "" {
+			d.names[n.HostLink] = n.ID
 		}
 	}
 	for _, e := range records.Endpoints {

@@ -94,7 +94,7 @@ func (d *Driver) newEndpoint(ctx context.Context, n network, spec EndpointSpec) 
 	}
 	e.Inside = d.linkName(prefixInside, e.ID)
 	d.remember(e)
-	if spec.Ports > 0 && !n.publishes() && !n.Internal {
+	if v, ok := n.lan(); spec.Ports > 0 && !n.publishes() && !n.Internal && !(ok && v.Publishes()) {
 		d.log.WithField("network", n.title()).WithField("endpoint", e.ID).Warnf(
 			"-p publishes nothing on a %s network: the container's ports are on its own address", n.Mode)
 	}
@@ -263,13 +263,22 @@ func (d *Driver) removeEndpoint(ctx context.Context, n network, e store.Endpoint
 	})
 }
 
-// unpublish takes the ports of e out of the firewall and gives them back to
-// the host.
+// unpublish takes the ports of e out of the firewall and its sandbox, and gives
+// them back to the host.
 func (d *Driver) unpublish(ctx context.Context, n network, e store.Endpoint) error {
 	if len(e.Published) == 0 {
 		return nil
 	}
-	err := d.opts.Firewall.Remove(ctx, nat.State{Endpoints: []nat.Endpoint{n.view.EndpointFirewall(e)}})
+	err := d.offHost(ctx, n, e)
+	e.Published = nil
+	return errors.Join(err, d.translate(ctx, n, e))
+}
+
+// offHost is unpublish for what is on the host's addresses.
+func (d *Driver) offHost(ctx context.Context, n network, e store.Endpoint) (err error) {
+	if n.publishes() {
+		err = d.opts.Firewall.Remove(ctx, nat.State{Endpoints: []nat.Endpoint{n.view.EndpointFirewall(e)}})
+	}
 	d.opts.Ports.Release(e.ID)
 	return err
 }

@@ -49,6 +49,8 @@ type world struct {
 
 	ports  driver.HostPorts // nil: in memory
 	noIPv6 bool             // the host has none
+	boxes  driver.Sandboxes // nil: none
+	host   netip.Addr       // what a pool gives for the host
 	guard  driver.Guard     // nil: none
 
 	apply  func(link.Set)
@@ -87,7 +89,7 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			View:   func(n store.Network) (driver.View, error) { return transparent.New("test", n) },
 		}},
 		Store: w, Kernel: w, Firewall: firewall{w}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
-		Guard: w.guard, HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
+		Guard: w.guard, Sandboxes: w.boxes, HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
 	}, records)
 	must(t, err)
 	must(t, d.Restore(t.Context()))
@@ -191,7 +193,7 @@ func (w *world) Quiesce(context.Context) error                              { re
 func (w *world) Forwards(bool) (bool, error)                                { return true, nil }
 func (w *world) EnableForwarding(context.Context, bool) (bool, error)       { return false, nil }
 func (w *world) Addresses(context.Context, string) (map[netip.Addr]bool, error) {
-	return map[netip.Addr]bool{netip.MustParseAddr("192.0.2.10"): true}, nil
+	return map[netip.Addr]bool{netip.MustParseAddr("192.0.2.10"): true, netip.MustParseAddr("10.1.0.77"): true}, nil
 }
 func (w *world) Sysctl(context.Context, string, string) (string, error) { return "0", nil }
 func (w *world) UplinkMTU(context.Context) (int, error)                 { return 1500, nil }
@@ -282,6 +284,10 @@ func (p pools) Parents(string, netip.Prefix) []string { return p.w.parents }
 func (p pools) Lease(_ string, _ netip.Prefix, ip netip.Addr) (store.Lease, bool) {
 	l, ok := p.w.leases[ip]
 	return l, ok
+}
+
+func (p pools) TakeHost(context.Context, string, netip.Prefix) (netip.Addr, error) {
+	return p.w.host, nil
 }
 
 func (pools) Free(context.Context, string, netip.Prefix, time.Time, ...netip.Addr) error {

@@ -116,10 +116,12 @@ func (d *Driver) takeFrom(ctx context.Context, sibling store.Endpoint, f familie
 	return d.reserveAgain(ctx, e)
 }
 
-// republish makes the firewall's ports of e those of its record.
+// republish makes the ports of e in the firewall, and in its sandbox, those of
+// its record.
 func (d *Driver) republish(ctx context.Context, n network, e store.Endpoint) error {
+	err := d.translate(ctx, n, e)
 	if !n.publishes() {
-		return nil
+		return err
 	}
-	return d.opts.Firewall.Apply(ctx, nat.State{Endpoints: []nat.Endpoint{n.view.EndpointFirewall(e)}})
+	return errors.Join(err, d.opts.Firewall.Apply(ctx, nat.State{Endpoints: []nat.Endpoint{n.view.EndpointFirewall(e)}}))
 }

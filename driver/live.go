@@ -84,7 +84,10 @@ func (d *Driver) publishMore(ctx context.Context, n network, e store.Endpoint, m
 		return nil, nil, err
 	}
 	why := "it is internal, or has publish_by=docker"
-	if !n.publishes() {
+	switch {
+	case n.onLAN():
+		why = "it is internal or an ipvlan network, or the address is of the host, which host_access=true would publish on"
+	case !n.publishes():
 		why = "in mode " + n.Mode + " the container's ports are on its own address"
 	}
 	for i, w := range fresh {
@@ -104,7 +107,7 @@ func (d *Driver) publishMore(ctx context.Context, n network, e store.Endpoint, m
 	at := len(requests)
 	for i, w := range fresh {
 		p := more[i]
-		if all[at].HostIP.IsValid() {
+		if all[at].HostPort != 0 {
 			p.HostPort = all[at].HostPort
 		}
 		p.HostPortEnd = 0

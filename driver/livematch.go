@@ -17,10 +17,10 @@ func carriedOutBy(r, p store.PortBinding) bool {
 	if r.Proto != p.Proto || r.Port != p.Port {
 		return false
 	}
-	if !p.HostIP.IsValid() { // gateway mode routed: the host has no part in it
+	if !p.HostIP.IsValid() && !p.OnItsOwn() { // gateway mode routed: the host has no part in it
 		return true
 	}
-	return (!r.HostIP.IsValid() || r.HostIP == p.HostIP) &&
+	return (!r.HostIP.IsValid() || r.HostIP == p.HostIP || p.OnItsOwn()) &&
 		(r.HostPort == 0 || p.HostPort >= r.HostPort && p.HostPort <= max(r.HostPort, r.HostPortEnd))
 }
 

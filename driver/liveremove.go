@@ -106,7 +106,7 @@ func unpublishOne(l *store.LivePorts, e *store.Endpoint, want store.PortBinding)
 
 // names reports whether want, as somebody names it, is the published p.
 func names(want, p store.PortBinding) bool {
-	if p.IP.IsValid() && !p.HostIP.IsValid() { // gateway mode routed: the host has no part in it
+	if p.IP.IsValid() && !p.HostIP.IsValid() && !p.OnItsOwn() { // gateway mode routed: the host has no part in it
 		p.HostPort = p.Port
 	}
 	return want.Proto == p.Proto && (want.Port == 0 || want.Port == p.Port) &&

@@ -9,6 +9,7 @@ import (
 const (
 	prefixBridge = "fwb"
 	prefixInside = "fwi" // the end for the sandbox
+	prefixHost   = "fws" // the host's own on a LAN
 )
 
 // linkName returns a name for a link of id: the prefix with ten hexadecimal

@@ -69,7 +69,12 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 			return err
 		}
 	}
+	n, taken, err := d.giveHost(ctx, n)
+	if err != nil {
+		return err
+	}
 	if err := d.admit(n); err != nil {
+		d.freeHost(ctx, n.Network, taken)
 		d.opts.Refresh() // the other one may be stale: its time runs from the first look that says so
 		return err
 	}
@@ -77,6 +82,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 		func(ctx context.Context) error { return d.makeNetwork(ctx, n) },
 		func(ctx context.Context) error { return d.unmakeNetwork(ctx, n, nil) })
 	if err != nil {
+		d.freeHost(ctx, n.Network, taken)
 		d.dismiss(n)
 		return err
 	}
@@ -190,6 +196,9 @@ func (d *Driver) admit(n network) error {
 		if o.Namespace != n.Namespace {
 			continue
 		}
+		if err := n.sameHost(o); err != nil {
+			return err
+		}
 		if err := n.waitsFor(o); err != nil {
 			return err
 		}
@@ -213,6 +222,9 @@ func (d *Driver) admit(n network) error {
 	if !n.Adopted {
 		d.names[n.Link] = n.ID
 	}
+	if n.HostLink != "" {
+		d.names[n.HostLink] = n.ID
+	}
 	return nil
 }
 
@@ -230,8 +242,10 @@ func (d *Driver) dismiss(n network) {
 	delete(d.networks, n.ID)
 	delete(d.suspects, n.ID)
 	delete(d.invented, n.ID)
-	if d.names[n.Link] == n.ID {
-		delete(d.names, n.Link)
+	for _, name := range []string{n.Link, n.HostLink} {
+		if d.names[name] == n.ID {
+			delete(d.names, name)
+		}
 	}
 	maps.DeleteFunc(d.macs, func(c claim, _ string) bool { return c.network == n.ID })
 	maps.DeleteFunc(d.live, func(k liveKey, _ store.LivePorts) bool { return k.network == n.ID })
@@ -292,7 +306,13 @@ func (d *Driver) unmakeNetwork(ctx context.Context, n network, endpoints []store
 	}
 	var links link.Set
 	var ports []nat.Guarded
+	var errs []error
 	for _, e := range endpoints {
+		if len(e.Published) > 0 {
+			inside := e
+			inside.Published = nil
+			errs = append(errs, d.translate(ctx, n, inside))
+		}
 		if n.publishes() {
 			gone.Endpoints = append(gone.Endpoints, n.view.EndpointFirewall(e))
 		}
@@ -308,10 +328,10 @@ func (d *Driver) unmakeNetwork(ctx context.Context, n network, endpoints []store
 			links = append(links, o)
 		}
 	}
-	if !n.filtered() {
-		return d.opts.Kernel.Remove(ctx, links)
+	if n.filtered() {
+		errs = append(errs, d.opts.Firewall.Remove(ctx, gone), d.opts.Guard.Remove(ctx, ports...))
 	}
-	return errors.Join(d.opts.Firewall.Remove(ctx, gone), d.opts.Guard.Remove(ctx, ports...), d.opts.Kernel.Remove(ctx, links))
+	return errors.Join(append(errs, d.opts.Kernel.Remove(ctx, links))...)
 }
 
 // sharedWith returns the keys of objects that other networks want too.
@@ -374,6 +394,12 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 		d.dismiss(n)
 		for _, e := range endpoints {
 			d.forgetConnections(n.view.EndpointFirewall(e))
+		}
+		for _, s := range n.Subnets { // what Docker doesn't know it can't give back
+			if len(n.HostAddresses) > 0 {
+				within := slices.DeleteFunc(slices.Clone(n.HostAddresses), func(a netip.Addr) bool { return !s.Prefix.Contains(a) })
+				err = errors.Join(err, d.opts.Pools.Free(ctx, s.Space, s.Prefix, n.Created, within...))
+			}
 		}
 		return err
 	})

@@ -137,22 +137,3 @@ func TestGatewayThatNobodyNamed(t *testing.T) {
 		}
 	}
 }
-
-// TestPublishedPortsOnALAN: -p does nothing there, and that is said.
-func TestPublishedPortsOnALAN(t *testing.T) {
-	w := newWorld()
-	w.links["eth1"] = true
-	d := w.start(t, store.Records{})
-	must(t, d.CreateNetwork(t.Context(), onLAN("n1", "eth1", "10.1.0.0/24")))
-	_, err := d.CreateEndpoint(t.Context(), driver.EndpointSpec{ID: "e1", Network: "n1", Engine: "/e", IPv4: netip.MustParsePrefix("10.1.0.2/24"), Ports: 1})
-	must(t, err)
-	if last := w.log.LastEntry(); last == nil || last.Message != "-p publishes nothing on a macvlan network: the container's ports are on its own address" {
-		t.Errorf("logged %v", last)
-	}
-	_, err = d.Join(t.Context(), "n1", "e1", "/s")
-	must(t, err)
-	must(t, d.Publish(t.Context(), "n1", "e1", driver.PublishSpec{Ports: []store.PortBinding{{Proto: 6, HostPort: 80, Port: 80}}}))
-	if len(w.held) > 0 && len(w.held["e1"]) > 0 {
-		t.Errorf("ports of the host are held: %v", w.held)
-	}
-}

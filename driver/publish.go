@@ -78,11 +78,15 @@ func (d *Driver) Unpublish(ctx context.Context, networkID, endpointID string) er
 	if err != nil || len(e.Published) == 0 && len(e.Requested) == 0 {
 		return nil // gone already
 	}
-	gone := e
+	gone, take := e, d.unpublish
 	e.Requested, e.Published = nil, nil
+	if n.onLAN() { // each endpoint publishes on its own addresses, whoever the gateway is
+		e.Requested, e.Published, take = gone.Requested, onTheirOwn(gone.Published), d.offHost
+	}
 	done := d.commit(store.PutEndpoint(e))
-	err = d.unpublish(ctx, n, gone)
+	err = take(ctx, n, gone)
 	d.update(e)
+	d.handOver(gone)
 	if len(d.liveOf(gone)) > 0 {
 		d.opts.Refresh() // if the container goes on, so do its live ports
 	}
@@ -127,16 +131,23 @@ func (b bindings) are(published []store.PortBinding) bool {
 }
 
 // reserve takes the host's ports for requests of e's, and returns what is to
-// be published: wanted, with the ports settled.
+// be published: wanted, with the ports settled. On its own addresses a port has
+// the number that it has on the host.
 func (d *Driver) reserve(ctx context.Context, e store.Endpoint, asked []store.PortBinding, wanted bindings) ([]store.PortBinding, error) {
 	var out []store.PortBinding
 	var requests []nat.Request
 	var of [][]int // request → indices in out
 	hostDecides := d.hostDecides(e)
+	if err := checkOwn(wanted); err != nil {
+		return nil, err
+	}
 	for i, want := range asked {
 		request := nat.Request{Proto: want.Proto, First: want.HostPort, Last: max(want.HostPort, want.HostPortEnd)}
-		var indices []int
+		var indices, own []int
 		for _, b := range wanted[i] {
+			if b.OnItsOwn() {
+				own = append(own, len(out))
+			}
 			if b.HostIP.IsValid() { // otherwise the host has no part in it
 				request.HostIPs = append(request.HostIPs, b.HostIP)
 				request.Targets = append(request.Targets, carried(b, hostDecides))
@@ -145,7 +156,7 @@ func (d *Driver) reserve(ctx context.Context, e store.Endpoint, asked []store.Po
 			out = append(out, b)
 		}
 		if len(indices) > 0 {
-			requests, of = append(requests, request), append(of, indices)
+			requests, of = append(requests, request), append(of, append(indices, own...))
 		}
 	}
 	ports, err := d.opts.Ports.Reserve(ctx, e.ID, requests)

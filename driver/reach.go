@@ -58,8 +58,12 @@ func (d *Driver) Reach(ctx context.Context) map[PublishedPort]Reach {
 			}
 			attached := d.attached(ctx, n, e)
 			who := n.clients(e)
+			inside := d.reachInside(ctx, n, e)
 			for _, p := range e.Published {
 				r := l.reach(p, who)
+				if p.OnItsOwn() {
+					r = inside
+				}
 				if who.HostFirewall {
 					if by, taken := d.Taken(e.ID, p); taken {
 						r = Reach{From: FromNobody, Why: "the port is taken by " + by}
@@ -97,6 +101,18 @@ func (d *Driver) Reach(ctx context.Context) map[PublishedPort]Reach {
 	return out
 }
 
+// reachInside says who reaches what e publishes on its own addresses.
+func (d *Driver) reachInside(ctx context.Context, n network, e store.Endpoint) Reach {
+	what, err := d.lacksInside(ctx, n, e)
+	switch {
+	case err != nil:
+		return Reach{From: FromUnknown, Why: err.Error()}
+	case what != "":
+		return Reach{From: FromNobody, Why: "in its sandbox: " + what}
+	}
+	return Reach{From: FromRouted}
+}
+
 // published returns the firewall's part of all endpoints that publish ports,
 // and what each port of it is on record.
 func (d *Driver) published() (ports []nat.Endpoint, is map[nat.PortOf]PublishedPort) {
@@ -109,7 +125,7 @@ func (d *Driver) published() (ports []nat.Endpoint, is map[nat.PortOf]PublishedP
 			f := n.view.EndpointFirewall(e)
 			i, hostDecides := 0, n.clients(e).HostFirewall
 			for _, p := range e.Published { // in their order, but for those that are proxied
-				if !proxied(p) && !hostDecides {
+				if !proxied(p) && !hostDecides && !p.OnItsOwn() {
 					is[nat.PortOf{Endpoint: e.ID, Port: f.Ports[i]}] = PublishedPort{e.ID, p}
 					i++
 				}
@@ -140,14 +156,18 @@ func (d *Driver) look(ctx context.Context, n network) (l hostLook) {
 		on6, errs[2] = d.opts.Kernel.Forwards(true)
 	}
 	l.off4, l.off6, l.err = !on4, !on6, errors.Join(errs[:]...)
-	info, err := d.opts.Kernel.Link(ctx, n.Namespace, n.Link)
+	kind, name := "bridge ", n.Link
+	if n.HostLink != "" {
+		kind, name = "link ", n.HostLink
+	}
+	info, err := d.opts.Kernel.Link(ctx, n.Namespace, name)
 	switch {
 	case errors.Is(err, unix.ENODEV):
-		l.why = "bridge " + n.Link + " is missing"
+		l.why = kind + name + " is missing"
 	case err != nil:
 		l.err = errors.Join(l.err, err)
 	case !info.Up:
-		l.why = "bridge " + n.Link + " is down"
+		l.why = kind + name + " is down"
 	}
 	return l
 }

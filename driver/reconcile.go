@@ -54,14 +54,16 @@ func (d *Driver) Reconcile(ctx context.Context) (repaired int, err error) {
 	d.repairedRules(rules)
 	guard, guardErr := d.opts.Guard.Reconcile(ctx, ports)
 	d.repaired(nil, guard)
+	inside, insideErr := d.reconcileInside(ctx)
+	d.repaired(nil, inside)
 	if firewallErr == nil && guardErr == nil {
 		d.mu.Lock()
 		d.told = true
 		d.mu.Unlock()
 	}
-	err = errors.Join(linkErr, firewallErr, guardErr)
+	err = errors.Join(linkErr, firewallErr, guardErr, insideErr)
 	d.looked(err)
-	return len(repairs) + len(rules) + len(guard), err
+	return len(repairs) + len(rules) + len(guard) + len(inside), err
 }
 
 // repairedRules notes what was repaired. Datagrams that came to published ports
@@ -176,6 +178,7 @@ const (
 func (d *Driver) Run(ctx context.Context) error {
 	var behind sync.WaitGroup
 	behind.Go(func() { d.work.run(ctx) })
+	behind.Go(func() { d.enterSandboxes(ctx) })
 	defer behind.Wait()
 	owed, reconcile := time.NewTicker(everyOwed), time.NewTicker(everyReconcile)
 	defer owed.Stop()

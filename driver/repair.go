@@ -15,7 +15,7 @@ func (d *Driver) Wants(link string) bool {
 	}
 	id := d.names[link]
 	if n, ok := d.networks[id]; ok {
-		return n.Link == link
+		return n.Link == link || n.HostLink == link
 	}
 	e, ok := d.endpoints[id]
 	return ok && e.HostLink == link

@@ -13,8 +13,9 @@ import (
 
 // Join hands an endpoint over to a sandbox: Docker moves its link there. The
 // sandbox is the path of a network namespace, which engines before 28 make only
-// afterwards.
-func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string) (Joined, error) {
+// afterwards. Ports are what the user wants published: of an endpoint on a LAN
+// they are now, see publishAtJoin; for all others Docker calls Publish.
+func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string, ports ...store.PortBinding) (Joined, error) {
 	h, err := d.lock.endpoint(ctx, networkID, endpointID)
 	if err != nil {
 		return Joined{}, err
@@ -30,14 +31,29 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 	before := e
 	again := e.Confirmed // its link may have gone with a sandbox before
 	e.Sandbox, e.Confirmed = sandbox, true
+	if e.HostAddresses, err = d.hostsOther(ctx, n, e); err != nil {
+		return Joined{}, err
+	}
+	if before.Sandbox != sandbox || len(before.Published) == 0 { // else it was done, and more since
+		if e, err = d.publishAtJoin(ctx, n, e, ports); err != nil {
+			return Joined{}, err
+		}
+	}
 	done := d.commit(store.PutEndpoint(e))
 	if again && !d.opts.Kernel.SandboxAlive(sandbox) {
 		err = d.opts.Kernel.Apply(ctx, n.view.Attachment(e))
 	}
 	d.work.settle(ctx, claimsOf(e)...)
 	err = errors.Join(err, d.guard(ctx, n, e)) // nothing to do if guardLater did it
+	if err == nil && len(e.Published) > 0 {
+		err = d.republish(ctx, n, e)
+	}
 	if err = errors.Join(<-done, err); err != nil {
 		d.owe(store.PutEndpoint(before))
+		if len(e.Published) > 0 {
+			e.Published = before.Published
+			err = errors.Join(err, d.republish(context.WithoutCancel(ctx), n, e), d.reserveAgain(ctx, before))
+		}
 		return Joined{}, err
 	}
 	d.mu.Lock()
@@ -45,6 +61,9 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 	d.joined[e.ID] = time.Now()
 	d.mu.Unlock()
 	d.announce(n, e)
+	if len(e.Published) > 0 {
+		d.forgetConnections(portsOnly(n, e))
+	}
 	d.opts.Refresh()
 	return joined(n, e), nil
 }
@@ -77,7 +96,7 @@ func (d *Driver) announce(n network, e store.Endpoint) {
 // announceInside is announce for those on the same parent, or in the same VLAN of
 // a bridge, who don't hear what the host sends there: by the container's own link, once it is in its sandbox.
 func (d *Driver) announceInside(n network, e store.Endpoint) {
-	if n.publishes() || e.Sandbox == "" || e.MAC == "" { // without a MAC address of its own, it is the same as before
+	if !n.onLAN() && n.publishes() || e.Sandbox == "" || e.MAC == "" { // without a MAC address of its own, it is the same as before
 		return
 	}
 	mac, ips := told(e)
@@ -126,6 +145,7 @@ func (d *Driver) Leave(ctx context.Context, networkID, endpointID string) error 
 		return nil // gone already
 	}
 	published := len(e.Published) > 0
+	d.handOver(e)
 	err = d.unpublish(ctx, n, e)
 	if published {
 		d.forgetConnections(n.view.EndpointFirewall(e))

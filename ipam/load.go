@@ -81,6 +81,7 @@ func (a *Allocator) loadUse(records store.Records) {
 	for _, n := range records.Networks {
 		for _, p := range n.Subnets {
 			a.Confirm(p.Space, p.Prefix, p.Gateway)
+			a.Confirm(p.Space, p.Prefix, n.HostAddresses...)
 			for _, ip := range p.Aux {
 				a.Confirm(p.Space, p.Prefix, ip)
 			}

@@ -79,8 +79,12 @@ func (a *attempt) ensure(ctx context.Context, s *space, o Object) error {
 		return a.vlan(ctx, s, o)
 	case Isle:
 		return a.isle(ctx, s, o)
+	case Shim:
+		return a.shim(ctx, s, o)
 	case Address:
 		return a.address(s, o)
+	case HostRoute:
+		return a.hostRoute(s, o)
 	case Neighbour:
 		return a.neighbour(s, o)
 	case Sysctl:

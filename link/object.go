@@ -21,7 +21,7 @@ type Set []Object
 // A Key identifies an object over all networks.
 type Key struct {
 	Namespace string // a path, or "" for the daemon's own
-	Kind      string // "bridge", "veth", "macvlan", "vlan", "isle", "address", "neighbour", "sysctl"
+	Kind      string // "bridge", "veth", "macvlan", "vlan", "isle", "shim", "address", "route", "neighbour", "sysctl"
 	Name      string // unique in the namespace and kind
 }
 

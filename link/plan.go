@@ -26,6 +26,7 @@ type state struct {
 	leaving    map[string]bool         // links that are being removed already
 	alive      map[string]bool         // sandboxes that live
 	inside     map[string]linkState    // macvlans in their sandboxes, by the name that is wanted
+	routes     map[routeAt]bool        // of ours, if any are wanted
 }
 
 // A step takes the kernel nearer to what is wanted: it removes an object or
@@ -49,7 +50,7 @@ func (o orphan) String() string { return "link " + o.name }
 func plan(namespace string, want Set, have state, m marks) []step {
 	p := planner{
 		namespace: namespace, want: want, state: have, marks: m,
-		byName: map[string]linkState{}, static: map[behind]bool{}, taken: map[string]bool{}, coming: map[string]bool{},
+		byName: map[string]linkState{}, static: map[behind]bool{}, taken: map[string]bool{}, coming: map[string]bool{}, waits: map[string]bool{},
 	}
 	for _, l := range have.links {
 		p.byName[l.name] = l
@@ -65,6 +66,7 @@ func plan(namespace string, want Set, have state, m marks) []step {
 	}
 	p.orphanLinks()
 	p.orphansOnBridges()
+	p.orphanRoutes()
 	for _, o := range want {
 		p.missing(o)
 	}
@@ -80,6 +82,7 @@ type planner struct {
 	static    map[behind]bool // in the forwarding database, by a port that wants it
 	taken     map[string]bool // bridges in whose place somebody else has a link
 	coming    map[string]bool // links that are made before those on them
+	waits     map[string]bool // shims that wait for their parent
 	steps     []step
 }
 
@@ -114,6 +117,8 @@ func (p *planner) orphanLinks() {
 		case VLAN:
 			wanted[o.Name] = true
 		case Isle:
+			wanted[o.Name] = true
+		case Shim:
 			wanted[o.Name] = true
 		case Macvlan:
 			wanted[o.Name] = true
@@ -204,6 +209,10 @@ func (p *planner) missing(o Object) {
 		p.vlan(o)
 	case Isle:
 		p.isle(o)
+	case Shim:
+		p.shim(o)
+	case HostRoute:
+		p.hostRoute(o)
 	case Address:
 		if l, ok := p.byName[o.Link]; !ok {
 			p.make(o, gone+" with its link")

@@ -54,7 +54,8 @@ func (c *Conn) reconcile(ctx context.Context, namespace string, want Set) (repai
 				continue
 			}
 			repairs = append(repairs, Repair{step.object.String(), step.what})
-			again = again || step.object.Key().Kind == "bridge"
+			kind := step.object.Key().Kind
+			again = again || kind == "bridge" || kind == "shim" // a shim made anew has no routes
 		}
 	}
 	return repairs, errors.Join(errs...)
@@ -91,11 +92,19 @@ func (c *Conn) read(namespace string, want Set) (have state, err error) {
 	for _, o := range want {
 		switch o := o.(type) {
 		case Sysctl:
-			v, err := c.readSysctl(s, o.Path)
-			if err == nil {
-				have.sysctls[o.Path] = v
-			} else if !errors.Is(err, unix.ENOENT) {
+			if err := c.readInto(have.sysctls, s, o); err != nil {
 				return have, err
+			}
+		case Shim:
+			for _, setting := range o.sysctls() {
+				if err := c.readInto(have.sysctls, s, setting); err != nil {
+					return have, err
+				}
+			}
+			if have.routes == nil {
+				if have.routes, err = s.hostRoutes(); err != nil {
+					return have, err
+				}
 			}
 		case Macvlan:
 			if o.Sandbox == "" || there[o.Name] {
@@ -130,6 +139,18 @@ func (have *state) readVLANs(s *space, want Set) error {
 	all, err := s.portVLANs()
 	for i := range have.links {
 		have.links[i].vlans = all[have.links[i].index]
+	}
+	return err
+}
+
+// readInto reads the value of a sysctl, if there is one.
+func (c *Conn) readInto(values map[string]string, s *space, o Sysctl) error {
+	v, err := c.readSysctl(s, o.Path)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err == nil {
+		values[o.Path] = v
 	}
 	return err
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // Remove takes objects away, each as long as it is what the object says. What
-// is not there is gone already. Addresses and neighbours are gone when it
+// is not there is gone already. Addresses, routes and neighbours are gone when it
 // returns, and sysctls reset; links go a little later, see Quiesce, but are as
 // good as gone for Link and Apply.
 func (c *Conn) Remove(ctx context.Context, objs Set) error {
@@ -32,6 +32,8 @@ func (c *Conn) Remove(ctx context.Context, objs Set) error {
 			case VLAN:
 				c.enqueue(o.Namespace, o.Name, o.Alias)
 			case Isle:
+				c.enqueue(o.Namespace, o.Name, o.Alias)
+			case Shim:
 				c.enqueue(o.Namespace, o.Name, o.Alias)
 			case Macvlan:
 				c.enqueue(o.Namespace, o.Name, o.Alias)
@@ -92,6 +94,8 @@ func (c *Conn) removeIn(namespace string, objs Set) error {
 		switch o := o.(type) {
 		case Address:
 			err = c.removeAddress(s, o)
+		case HostRoute:
+			err = c.removeHostRoute(s, o)
 		case Sysctl:
 			err = c.resetSysctl(s, o)
 		case Neighbour:

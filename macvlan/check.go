@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"fairway/link"
 	"fairway/store"
 )
 
@@ -23,6 +24,9 @@ func (n Network) check() error {
 	}
 	if n.IPv6 && n.set.MTU != 0 && n.set.MTU < minIPv6MTU {
 		return fmt.Errorf("option mtu=\"%d\": want at least %d bytes with IPv6 (RFC 8200)", n.set.MTU, minIPv6MTU)
+	}
+	if n.set.HostAccess && n.set.Mode != link.MacvlanBridge {
+		return fmt.Errorf("option host_access=\"true\": not allowed with macvlan_mode=%q, in which the host's link would reach no container; want bridge", n.set.Mode)
 	}
 	for _, s := range n.Subnets {
 		if n.Mode == ipvlan && strings.HasPrefix(s.Space, "fairway-") {

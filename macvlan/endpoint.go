@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 
+	"fairway/beside"
 	"fairway/link"
 	"fairway/nat"
 	"fairway/store"
@@ -33,7 +34,7 @@ func (n Network) CheckEndpoint(e store.Endpoint) error {
 			return fmt.Errorf("address %s: is the network's gateway", p.Addr())
 		}
 	}
-	return nil
+	return beside.CheckEndpoint(n.Network, e)
 }
 
 // subnet returns the subnet that an address is in. There may be several in a
@@ -49,14 +50,14 @@ func (n Network) subnet(p netip.Prefix) (store.Subnet, bool) {
 
 // Attachment returns what the kernel must hold for e to be attached to n: a
 // macvlan or ipvlan on the parent, which waits in the host's namespace until Docker moves
-// it into the sandbox.
+// it into the sandbox, and with host_access the host's routes to it.
 func (n Network) Attachment(e store.Endpoint) link.Set {
 	mac, _ := net.ParseMAC(e.MAC) // CheckEndpoint has seen it
-	return link.Set{link.Macvlan{
+	return append(link.Set{link.Macvlan{
 		Namespace: n.Namespace, Name: e.Inside, Parent: n.Link, Mode: n.set.Mode, IPvlan: n.set.IPvlan, MAC: mac, MTU: cmp.Or(n.MTU, e.Learned.MTU),
 		Alias:   link.Mark(n.instance, e.ID, e.Container),
 		Sandbox: e.Sandbox, Inside: n.Inside(e), Left: e.Confirmed && e.Sandbox == "",
-	}}
+	}}, beside.HostRoutes(n.Network, e)...)
 }
 
 // PortPrefix returns "": the endpoint has no link on the host but the one that
@@ -89,6 +90,7 @@ func (n Network) Inside(e store.Endpoint) link.Inside {
 			in.Routes = append(in.Routes, link.Route(r))
 		}
 	}
+	in.Routes = append(in.Routes, beside.RoutesToHost(n.Network, e)...)
 	return in
 }
 
@@ -132,14 +134,28 @@ func (n Network) IfaceName(e store.Endpoint) string {
 // around the LAN.
 func (n Network) KeepGatewayService() bool { return false }
 
-// EndpointFirewall returns nothing, see Firewall.
-func (n Network) EndpointFirewall(store.Endpoint) nat.Endpoint { return nat.Endpoint{} }
-
-// Bindings returns nothing: the container's ports are on the LAN by themselves,
-// and the host has no part in it.
-func (n Network) Bindings(store.Endpoint, store.PortBinding) ([]store.PortBinding, error) {
-	return nil, nil
+// EndpointFirewall returns what the firewall must hold for what the endpoint
+// publishes on the host; nothing without host_access.
+func (n Network) EndpointFirewall(e store.Endpoint) nat.Endpoint {
+	return beside.EndpointFirewall(n.Network, e)
 }
+
+// Bindings returns where a port of e is published: on its own address and, with
+// host_access, on the host's.
+func (n Network) Bindings(e store.Endpoint, want store.PortBinding) ([]store.PortBinding, error) {
+	if !n.Publishes() {
+		return nil, nil
+	}
+	return beside.Bindings(n.Network, e, want), nil
+}
+
+// Publishes reports whether ports are published. They aren't on ipvlans yet: what
+// comes to one in mode l3s passes the netfilter of the host, and not that of its
+// sandbox (ipvlan_nf_input in drivers/net/ipvlan/ipvlan_l3s.c).
+func (n Network) Publishes() bool { return n.Mode != ipvlan }
+
+// InsidePorts returns what is translated in the sandbox of e.
+func (n Network) InsidePorts(e store.Endpoint) []nat.Port { return beside.Inside(e) }
 
 // Guarded reports that no bridge port is guarded: there is none.
 func (n Network) Guarded(store.Endpoint) (nat.Guarded, bool) { return nat.Guarded{}, false }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"fairway/beside"
 	"fairway/link"
 	"fairway/nat"
 	"fairway/store"
@@ -63,8 +64,10 @@ func (n Network) Silent() bool {
 func (n Network) SkipGateway() (v4, v6 bool) { return true, true }
 
 // Links returns what the kernel must hold for the network itself: a link that
-// leads nowhere or, with a parent, the VLANs that are to be made for it.
+// leads nowhere or, with a parent, the VLANs that are to be made for it; and the
+// host's own link on either.
 func (n Network) Links() link.Set {
+	host := beside.HostLinks(n.instance, n.Network)
 	if n.set.Parent != "" {
 		var set link.Set
 		for _, v := range n.VLANs { // they are for all networks on them
@@ -72,15 +75,23 @@ func (n Network) Links() link.Set {
 				Namespace: n.Namespace, Name: v.Link, Parent: v.Parent, ID: v.ID, Alias: link.Mark(n.instance, v.Link, ""),
 			})
 		}
-		return set
+		return append(set, host...)
 	}
-	return link.Set{link.Isle{
+	return append(link.Set{link.Isle{
 		Namespace: n.Namespace, Name: n.Link, Alias: link.Mark(n.instance, n.ID, ""), MTU: n.MTU,
-	}}
+	}}, host...)
 }
 
-// Firewall returns nothing: what goes to and from the LAN doesn't pass the host.
-func (n Network) Firewall() nat.Network { return nat.Network{} }
+// HostAccess reports whether the host and the containers are to reach each other.
+func (n Network) HostAccess() bool { return n.set.HostAccess }
+
+// HostAddress returns the address of the host's own link in the subnet that ip is
+// in; invalid if there is none.
+func (n Network) HostAddress(ip netip.Addr) netip.Addr { return beside.HostAddress(n.Network, ip) }
+
+// Firewall returns nothing without host_access: what goes to and from the LAN
+// doesn't pass the host.
+func (n Network) Firewall() nat.Network { return beside.Firewall(n.Network) }
 
 // internal reports whether containers get no way out: also without a parent, as
 // with Docker's driver.
@@ -106,6 +117,9 @@ func (n Network) Effective() map[string]any {
 		info["fairway.ipvlan_mode"], info["fairway.ipvlan_flag"] = string(n.set.IPvlan.Mode), string(n.set.IPvlan.Flag)
 	} else {
 		info["fairway.macvlan_mode"] = string(n.set.Mode)
+	}
+	if n.HostLink != "" {
+		info["fairway.host_access"] = fmt.Sprint(n.HostLink, " ", n.HostAddresses)
 	}
 	return info
 }

@@ -81,6 +81,77 @@ func TestAttachment(t *testing.T) {
 	}
 }
 
+// TestHostAccess: the host has a link beside the containers', and a way to each of
+// them, which know the host's other addresses to be behind it.
+func TestHostAccess(t *testing.T) {
+	ip := netip.MustParseAddr
+	n := lan("host_access", "true")
+	n.HostLink, n.HostAddresses = "fws1", []netip.Addr{ip("192.0.2.200")}
+	v := view(t, n)
+	if h := v.Links()[0].(link.Shim); h.Name != "fws1" || h.Parent != "eth1" || h.Alias != "fairway:i:n1" ||
+		len(h.MAC) != 6 || h.MAC[0] != 2 || !h.Localnet || !reflect.DeepEqual(h.Addresses, n.HostAddresses) {
+		t.Errorf("host's link: %+v", h)
+	}
+	e := store.Endpoint{
+		ID: "e1", MAC: "02:00:00:00:00:01", Inside: "fwi1", IPv4: netip.MustParsePrefix("192.0.2.9/24"),
+		HostAddresses: []netip.Addr{ip("192.0.2.10"), ip("2001:db8::10")},
+	}
+	if set := v.Attachment(e)[1:]; !reflect.DeepEqual(set, link.Set{link.HostRoute{Link: "fws1", IP: ip("192.0.2.9")}}) {
+		t.Errorf("routes of the host: %v", set)
+	}
+	want := []link.Route{{Destination: netip.MustParsePrefix("192.0.2.10/32"), NextHop: ip("192.0.2.200")}}
+	if got := v.Inside(e).Routes; !reflect.DeepEqual(got, want) {
+		t.Errorf("routes of the container: %v, want %v", got, want)
+	}
+	e.IPv4 = netip.MustParsePrefix("198.51.100.9/24") // a subnet in which the host has no address
+	if set := v.Attachment(e); len(set) != 1 || len(v.Inside(e).Routes) > 0 {
+		t.Errorf("in the other subnet: %v, %v", set, v.Inside(e).Routes)
+	}
+	e.IPv4 = netip.MustParsePrefix("192.0.2.200/24")
+	if err := v.CheckEndpoint(e); err == nil || err.Error() != "address 192.0.2.200: is the host's (host_access)" {
+		t.Errorf("the host's address for a container: %v", err)
+	}
+	f := v.Firewall()
+	if f.ID != "n1" || f.Link != "fws1" || !f.Beside || len(f.Families) != 1 {
+		t.Errorf("firewall: %+v", f)
+	}
+	n.Options["parent"], n.Link = "", "fwb1"
+	if set := view(t, n).Links(); len(set) != 2 || set[1].(link.Shim).Parent != "fwb1" {
+		t.Errorf("without a parent: %v", set)
+	}
+}
+
+func TestSettleHost(t *testing.T) {
+	mac := net.HardwareAddr{2, 0, 0, 0, 0, 9}
+	h := host{"eth1": {Kind: "device", MTU: 1500, MAC: mac, Up: true}}
+	aux := func(n store.Network, named map[string]string) store.Network {
+		n.Subnets[0].Aux = map[string]netip.Addr{}
+		for name, a := range named {
+			n.Subnets[0].Aux[name] = netip.MustParseAddr(a)
+		}
+		return n
+	}
+	for _, c := range []struct {
+		n    store.Network
+		want string
+	}{
+		{aux(lan("host_access", "true"), map[string]string{"host": "192.0.2.200", "printer": "192.0.2.20"}), "[192.0.2.200]"},
+		{aux(lan(), map[string]string{"host": "192.0.2.200"}), "[]"},
+		{lan("host_access", "true"), "[]"}, // the driver asks the pool
+		{aux(lan("host_access", "true"), map[string]string{"host": "192.0.2.200", "host6": "192.0.2.201"}), "aux-address host6=192.0.2.201: the host has 192.0.2.200 already; want one address in a family"},
+		{aux(lan("host_access", "true"), map[string]string{"host": "192.0.2.1"}), "aux-address host=192.0.2.1: is the network's gateway"},
+	} {
+		n := c.n
+		got := fmt.Sprint(Settle(t.Context(), h, &n))
+		if got == "<nil>" {
+			got = fmt.Sprint(n.HostAddresses)
+		}
+		if got != c.want {
+			t.Errorf("%v %v: got %s, want %s", n.Options, n.Subnets[0].Aux, got, c.want)
+		}
+	}
+}
+
 func TestGateways(t *testing.T) {
 	first, second := "192.0.2.9/24", "198.51.100.9/24"
 	for name, c := range map[string]struct {
@@ -115,13 +186,17 @@ func TestRefusals(t *testing.T) {
 		{lan("com.docker.network.enable_ipv6", "true"), `option com.docker.network.enable_ipv6="true": not allowed when the network is made with the opposite`},
 		{lan("routes", "10.0.0.0/8 via 203.0.113.9"), `option routes="10.0.0.0/8 via 203.0.113.9": next hop 203.0.113.9 is in no subnet of the network`},
 		{lan("gateway", "192.0.2.1"), `option gateway="192.0.2.1": want none`},
+		{lan("host_access", "yes"), `option host_access="yes": want true or false`},
+		{lan("host_access", "true", "macvlan_mode", "private"), `option host_access="true": not allowed with macvlan_mode="private", in which the host's link would reach no container; want bridge`},
+		{lan("host_access", "true", "macvlan_mode", "vepa"), `option host_access="true": not allowed with macvlan_mode="vepa", in which the host's link would reach no container; want bridge`},
+		{lan("host_access", "true", "macvlan_mode", "passthru"), `option host_access="true": not allowed with macvlan_mode="passthru", in which the host's link would reach no container; want bridge`},
 	} {
 		if _, err := New("i", c.n); err == nil || err.Error() != c.want {
 			t.Errorf("%v:\n got %v\nwant %s", c.n.Options, err, c.want)
 		}
 	}
 	// Options of what is not built yet, and of the other mode.
-	for _, name := range []string{"trunk", "host_access", "ipv6_mode", "ipvlan_mode", "ipvlan_flag", "isolated", "publish", "antispoof"} {
+	for _, name := range []string{"trunk", "ipv6_mode", "ipvlan_mode", "ipvlan_flag", "isolated", "publish", "antispoof"} {
 		if _, err := New("i", lan(name, "1")); err == nil || !strings.HasPrefix(err.Error(), "option "+name+`="1": unknown`) {
 			t.Errorf("option %s: %v, want it to be unknown", name, err)
 		}

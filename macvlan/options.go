@@ -17,6 +17,7 @@ type Options struct {
 	IPvlan      link.IPvlan // zero for macvlans
 	MTU         int         // bytes; 0: the parent's
 	NoGateway   bool        // containers get no default route
+	HostAccess  bool        // the host and the containers reach each other
 	IfacePrefix string      // of the interface's name in the container
 	Routes      []link.Route
 	DAD         bool // addresses that somebody else of the LAN has aren't given out
@@ -84,6 +85,7 @@ func Table(o *Options) option.Table {
 			o.NoGateway = err == nil
 			return err
 		}),
+		row("host_access", trueOrFalse, "The host and the containers reach each other, by a link of the host's with an address of its own: --aux-address host=ADDRESS, or one of fairway's pool.", option.Bool(&o.HostAccess)),
 		row("dad", "on or off", "on: before an address is given out that this host didn't have within the last hour, the LAN is asked for 200 ms who has it; one that is taken is skipped or, where the user or Docker chose it, refused.", option.OnOff(&o.DAD)),
 		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
 		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", option.LinkPrefix(&o.IfacePrefix)),
@@ -104,7 +106,7 @@ func IPvlanTable(o *Options) option.Table {
 		row("ipvlan_flag", "bridge, private or vepa", "Who reaches whom of the containers on one parent: bridge: directly; private: nobody; vepa: by way of a switch that sends frames back.", orEmpty(&o.IPvlan.Flag, link.IPvlanBridge, link.IPvlanPrivate, link.IPvlanVEPA)),
 	}
 	for _, r := range Table(o) {
-		if r.Name != "mode" && r.Name != "macvlan_mode" {
+		if r.Name != "mode" && r.Name != "macvlan_mode" && r.Name != "host_access" {
 			own = append(own, r)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"fairway/beside"
 	"fairway/link"
 	"fairway/store"
 )
@@ -25,6 +26,11 @@ func Settle(ctx context.Context, host Host, n *store.Network) error {
 	v, err := New("", *n)
 	if err != nil {
 		return err
+	}
+	if v.set.HostAccess {
+		if n.HostAddresses, err = beside.NamedHost(n.Subnets); err != nil {
+			return err
+		}
 	}
 	n.MTU = v.set.MTU
 	if v.set.Parent == "" {

@@ -24,7 +24,12 @@ type Network struct {
 	// ICC: containers of the network reach each other. It is a flag of the
 	// bridge ports (link.Veth.Isolated) in the first place; a backend repeats
 	// it for what is routed back into the bridge.
-	ICC      bool
+	ICC bool
+	// Beside: Link is the host's own link on a LAN, beside those of the containers.
+	// They answer by the LAN whatever came from elsewhere, so that what is
+	// published takes the link's address. Nothing else passes between it and any
+	// other link, or back into it. The subnet is the LAN's and is routed as ever.
+	Beside   bool
 	Trusted  []string // links from which published ports may be reached by routing, too
 	Clients  Clients  // who may reach published ports
 	Families []Family // those that the network has

@@ -38,7 +38,7 @@ func (m Marks) All() uint32 { return m.Reach | m.Carry }
 // bridge that leads to the outside: the host's own LAN may be in it.
 func (s State) Unroutable(a Around) (out []netip.Prefix) {
 	for _, n := range s.Networks {
-		if a.Uplinks[n.Link] {
+		if n.Beside || a.Uplinks[n.Link] {
 			continue
 		}
 		for _, f := range n.Families {
@@ -71,7 +71,7 @@ func (f Family) unroutable(n Network) bool {
 // addresses in a family: those that it translates otherwise.
 func (s State) Carries(v6 bool) bool {
 	return slices.ContainsFunc(s.Networks, func(n Network) bool {
-		return !n.Internal && slices.ContainsFunc(n.Families, func(f Family) bool { return f.Is6() == v6 && f.Mode == ModeNAT })
+		return !n.Internal && !n.Beside && slices.ContainsFunc(n.Families, func(f Family) bool { return f.Is6() == v6 && f.Mode == ModeNAT })
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"fairway/driver"
 	"fairway/ipam"
+	"fairway/store"
 )
 
 // Networks is the network driver behind the protocol. Every method may be
@@ -24,7 +25,7 @@ type Networks interface {
 	EndpointInfo(ctx context.Context, network, endpoint string) (map[string]any, error)
 	// Join hands the endpoint to the sandbox, the path of a network namespace,
 	// which before Docker 28 need not exist yet.
-	Join(ctx context.Context, network, endpoint, sandbox string) (driver.Joined, error)
+	Join(ctx context.Context, network, endpoint, sandbox string, ports ...store.PortBinding) (driver.Joined, error)
 	Leave(ctx context.Context, network, endpoint string) error
 	// Publish makes the ports the whole of what the endpoint publishes.
 	Publish(ctx context.Context, network, endpoint string, want driver.PublishSpec) error

@@ -13,6 +13,7 @@ import (
 
 	"fairway/driver"
 	"fairway/ipam"
+	"fairway/store"
 
 	"github.com/sirupsen/logrus"
 	"go.uber.org/goleak"
@@ -81,7 +82,7 @@ func (f *fake) EndpointInfo(ctx context.Context, n, e string) (map[string]any, e
 	return f.info, f.note(ctx, "EndpointInfo %s %s", n, e)
 }
 
-func (f *fake) Join(ctx context.Context, n, e, sandbox string) (driver.Joined, error) {
+func (f *fake) Join(ctx context.Context, n, e, sandbox string, _ ...store.PortBinding) (driver.Joined, error) {
 	return f.joined, f.note(ctx, "Join %s %s %s", n, e, sandbox)
 }
 

@@ -143,7 +143,7 @@ func (s *Server) join(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := s.networks.Join(ctx, ref.network, ref.endpoint, ref.sandbox)
+	j, err := s.networks.Join(ctx, ref.network, ref.endpoint, ref.sandbox, ref.publish.Ports...)
 	if err != nil {
 		return nil, err
 	}

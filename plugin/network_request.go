@@ -14,7 +14,7 @@ import (
 type reference struct {
 	network, endpoint string
 	sandbox           string             // Join only
-	publish           driver.PublishSpec // ProgramExternalConnectivity only
+	publish           driver.PublishSpec // ProgramExternalConnectivity; Join: the ports
 }
 
 func newReference(network, endpoint string) (reference, error) {
@@ -178,7 +178,7 @@ func decodeJoin(body []byte) (reference, error) {
 	if err := checkSandbox(req.SandboxKey); err != nil {
 		return reference{}, err
 	}
-	if _, err := req.Options.ports(); err != nil {
+	if ref.publish.Ports, err = req.Options.ports(); err != nil {
 		return reference{}, err
 	}
 	ref.sandbox = req.SandboxKey

@@ -38,6 +38,10 @@ type Network struct {
 	AdoptedSysctls map[string]string
 	MAC            string // MAC address of Link, colon form; "" kernel's choice
 	MTU            int    // bytes
+	// HostLink is the host's own link on the network's LAN (host_access), and
+	// HostAddresses are its addresses, at most one a family.
+	HostLink      string       `json:",omitempty"`
+	HostAddresses []netip.Addr `json:",omitempty"`
 }
 
 // A VLAN is a link of one VLAN of another link.

@@ -40,9 +40,10 @@ type Address struct {
 // AddressKind says what an address is for.
 type AddressKind string
 
-// The kinds of addresses that Docker requests. It doesn't tell an auxiliary
-// address from a container's static one.
+// The kinds of addresses. Docker doesn't tell an auxiliary address from a
+// container's static one.
 const (
 	KindEndpoint AddressKind = "endpoint"
 	KindGateway  AddressKind = "gateway"
+	KindHost     AddressKind = "host" // the host's own on a LAN; Docker knows nothing of it
 )

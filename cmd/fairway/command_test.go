@@ -126,8 +126,8 @@ func fixture() shown {
 				ID: id("1"), Network: id("a"), Container: "app", MAC: "02:00:00:00:00:01", HostLink: "fwv1", Created: at,
 				IPv4: prefix("172.20.0.2/24"), IPv6: prefix("fd00:20::2/64"), Sandbox: "/var/run/docker/netns/1",
 				Published: []store.PortBinding{
-					{Proto: 6, HostPort: 80, IP: addr("172.20.0.2"), Port: 8080},
-					{Proto: 6, HostPort: 80, IP: addr("fd00:20::2"), Port: 8080},
+					{Proto: 6, HostIP: addr("0.0.0.0"), HostPort: 80, IP: addr("172.20.0.2"), Port: 8080},
+					{Proto: 6, HostIP: addr("::"), HostPort: 80, IP: addr("fd00:20::2"), Port: 8080},
 					{Proto: 6, HostIP: addr("127.0.0.1"), HostPort: 9000, IP: addr("172.20.0.2"), Port: 9000},
 				},
 			},
@@ -140,7 +140,7 @@ func fixture() shown {
 	}
 	for port := uint16(5000); port <= 5999; port++ {
 		s.endpoints[1].Published = append(s.endpoints[1].Published,
-			store.PortBinding{Proto: 17, HostPort: port, IP: addr("172.20.0.3"), Port: port})
+			store.PortBinding{Proto: 17, HostIP: addr("0.0.0.0"), HostPort: port, IP: addr("172.20.0.3"), Port: port})
 	}
 	return s
 }

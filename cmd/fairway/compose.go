@@ -17,6 +17,7 @@ import (
 	"fairway/ipam"
 	"fairway/link"
 	"fairway/nat"
+	"fairway/nat/nftables"
 	"fairway/nat/proxy"
 	"fairway/nat/unroutable"
 	"fairway/store"
@@ -96,7 +97,8 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	opts := driver.Options{
 		Instance: records.Instance(), Modes: modes(records.Instance(), kernel),
 		Store: records, Kernel: kernel, Firewall: firewall, Ports: ports, Connections: nat.Connections{}, Pools: pools,
-		HostIPv6: nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
+		Sandboxes: nftables.NewInside(records.Instance(), step),
+		HostIPv6:  nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
 	}
 	if sentry != nil {
 		opts.Guard = sentry

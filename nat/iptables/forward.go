@@ -26,6 +26,9 @@ func (r renderer) forward() (rules []rule) {
 			if !n.ICC {
 				add("%s-i %s -o %s -j DROP", b.dst(n), b.link, b.link)
 			}
+			if n.Beside && !n.Internal {
+				add("-i %s ! -o %s -j DROP", b.link, b.link)
+			}
 		}
 		if b.entered() {
 			add("! -i %s -o %s -j %s%s", b.link, b.link, chainIn, b.link)

@@ -244,6 +244,10 @@ func (r renderer) snat() (rules []rule) {
 	for _, b := range r.links {
 		for _, n := range b.nets {
 			into := fmt.Sprintf("-d %s -o %s -m conntrack --ctstate DNAT", n.Subnet.Masked(), b.link)
+			if n.Beside {
+				rules = append(rules, r.rule(0, "%s -j MASQUERADE", into))
+				continue
+			}
 			if !r.v6 {
 				rules = append(rules, r.rule(0, "-s 127.0.0.0/8 %s -j MASQUERADE", into))
 			}

@@ -247,6 +247,10 @@ func (f *fill) bridge(b bridge, own map[string]*chain) {
 	if nat.LooksLikeDockers(b.link) {
 		f.add(setAlike, one, value{})
 	}
+	if b.nets[0].Beside {
+		f.beside(b, own)
+		return
+	}
 	if b.shared {
 		f.sharedBridge(b, own)
 		return
@@ -270,6 +274,26 @@ func (f *fill) bridge(b bridge, own map[string]*chain) {
 	for _, t := range n.Trusted {
 		f.add(setTrusted, linksKey(b.v6, t, b.link), to(""))
 	}
+}
+
+// beside is for the host's own link on a LAN: see nat.Network.
+func (f *fill) beside(b bridge, own map[string]*chain) {
+	one, two := linksKey(b.v6, b.link), linksKey(b.v6, b.link, b.link)
+	to := func(verdict string) value {
+		return value{verdict: verdict, comment: b.nets[0].ID[:min(len(b.nets[0].ID), 12)]}
+	}
+	if b.nets[0].Internal {
+		f.add(mapWithin, two, to("goto "+chainInternal))
+		f.add(mapFrom, one, to("goto "+chainInternal))
+		f.add(mapTo, one, to("goto "+chainInternal))
+		return
+	}
+	name := mapInto + "-" + b.link
+	own[name] = &chain{name: name, rules: []rule{mk("containers answer by the LAN", masquerade())}}
+	f.add(mapWithin, two, to("goto "+chainNoICC))
+	f.add(mapFrom, one, to("goto "+chainNoICC))
+	f.add(mapTo, one, to("goto "+chainToNAT))
+	f.add(mapInto, one, to("goto "+name))
 }
 
 // entry returns the chain for new connections into a network.

@@ -26,6 +26,11 @@ type content struct {
 
 // wanted returns the content that chains and elements make.
 func wanted(chains []chain, f *fill, instance string) content {
+	return contentOf(chains, setsOf(chains), f, instance)
+}
+
+// contentOf is wanted, of a table with just those sets.
+func contentOf(chains []chain, sets []*nftables.Set, f *fill, instance string) content {
 	c := content{chains: map[string]string{}, rules: map[string][]string{}, sets: map[string]string{}, elements: f.elements}
 	for _, ch := range chains {
 		c.chains[ch.name] = ch.hookName()
@@ -33,7 +38,7 @@ func wanted(chains []chain, f *fill, instance string) content {
 			c.rules[ch.name] = append(c.rules[ch.name], signature(r.exprs, ruleComment(instance, r.comment)))
 		}
 	}
-	for _, s := range setsOf(chains) {
+	for _, s := range sets {
 		c.sets[s.Name] = setSignature(s)
 	}
 	return c

@@ -111,7 +111,12 @@ func setsOf(all []chain) []*nftables.Set {
 // sendTable sends all that an empty table is to hold. Sets come before the
 // rules that use them, chains before the elements that go to them.
 func sendTable(conn *nftables.Conn, table *nftables.Table, all []chain, elements map[element]value, instance string) error {
-	for _, s := range setsOf(all) {
+	return sendAll(conn, table, setsOf(all), all, elements, instance)
+}
+
+// sendAll is sendTable, of a table with just those sets.
+func sendAll(conn *nftables.Conn, table *nftables.Table, sets []*nftables.Set, all []chain, elements map[element]value, instance string) error {
+	for _, s := range sets {
 		s.Table = table
 		if err := conn.AddSet(s, nil); err != nil {
 			return fmt.Errorf("set %s: %w", s.Name, err)

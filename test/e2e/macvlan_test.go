@@ -95,7 +95,7 @@ func macvlanRows() []macvlanRow {
 				a.reaches(t, "udp", "b1:53", "b1", ip)
 				a.reaches(t, "tcp", lab.Outside+":7", "neighbour", ip)
 				neighbour(h).reaches(t, "tcp", at(ip, 80), "a1", lab.Neighbour)
-				neighbour(h).isShutOut(t, "tcp", at(h.IP, 8080)) // -p publishes nothing
+				neighbour(h).isShutOut(t, "tcp", at(h.IP, 8080)) // -p publishes nothing on the host
 				machine(h.Machine).isShutOut(t, "tcp", at(ip, 80))
 			},
 		}, {
@@ -279,13 +279,19 @@ func TestMacvlanLife(t *testing.T) {
 		}
 		h := running(t, engine)
 		h.LAN.Plug(t, h, "eth7")
-		macvlan(t, h, "fairway", "lan", "--opt", "parent=eth7", "--subnet", lanSubnet, "--ip-range", lanRange, "--gateway", lab.Neighbour)
-		serve(t, h, "a1", "--network", "lan", "--restart", "always")
+		macvlan(t, h, "fairway", "lan", "--opt", "parent=eth7", "--subnet", lanSubnet, "--ip-range", lanRange, "--gateway", lab.Neighbour,
+			"--opt", "host_access=true", "--aux-address", "host="+hostsOwn)
+		serve(t, h, "a1", "--network", "lan", "--restart", "always", "--publish", "8080:80")
 		b := serve(t, h, "b1", "--network", "lan")
 		ip := ip4(t, h, "a1", "lan")
 		both := func(what string) {
 			t.Helper()
-			neighbour(h).reaches(t, "tcp", at(ip, 80), "a1", lab.Neighbour)
+			for _, port := range []int{80, 8080} {
+				neighbour(h).reaches(t, "tcp", at(ip, port), "a1", lab.Neighbour)
+			}
+			neighbour(h).reaches(t, "tcp", at(h.IP, 8080), "a1", hostsOwn)
+			machine(h.Machine).reaches(t, "tcp", at(ip, 80), "a1", hostsOwn)
+			b.pings(t, hostsOwn, true)
 			b.reaches(t, "tcp", "a1:80", "a1", ip4(t, h, "b1", "lan"))
 			if t.Failed() {
 				t.Fatalf("after: %s", what)

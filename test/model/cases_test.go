@@ -191,6 +191,20 @@ func cases() []found {
 			crash
 			rmnet n0`,
 		},
+		{
+			"a network that was removed before its endpoints left their ports in the sandboxes",
+			`network n0 lan
+			run c0 n0 tcp/8080
+			run c1 n0 tcp/8081
+			raw rmnet c0 n0`,
+		},
+		{
+			"ports of a sandbox that came after Join were not in it, if they were looked at during Join",
+			`network n2 hosted
+			run c3 n2 tcp/8080
+			run c4 n2 tcp/8081
+			stop c3`,
+		},
 	}
 }
 

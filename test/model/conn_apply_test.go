@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -64,6 +65,11 @@ func (a *attempt) ensure(o link.Object) error {
 		if err := a.create(o, klink{place: place{"", o.Name}, kind: "isle"}, o.Alias); err != nil {
 			return err
 		}
+	case link.Shim:
+		a.await(o.Name)
+		if err := a.shim(o); err != nil {
+			return err
+		}
 	case link.VLAN:
 		a.await(o.Name)
 		if err := a.vlan(o); err != nil {
@@ -83,6 +89,19 @@ func (a *attempt) ensure(o link.Object) error {
 		a.batch = append(a.batch, o)
 	}
 	return nil
+}
+
+// shim makes the host's own link on a parent.
+func (a *attempt) shim(h link.Shim) error {
+	var err error
+	if dead := a.look(func() {
+		if a.kernel.host(h.Parent) == nil {
+			err = unix.ENODEV
+		}
+	}); dead != nil || err != nil {
+		return cmp.Or(dead, err)
+	}
+	return a.create(h, klink{place: place{"", h.Name}, kind: "macvlan", mac: h.MAC.String(), parent: h.Parent}, h.Alias)
 }
 
 // vlan makes a link of a VLAN on its parent.
@@ -232,6 +251,8 @@ func nameOf(o link.Object) (name string, ok bool) {
 		return o.Name, true
 	case link.Isle:
 		return o.Name, true
+	case link.Shim:
+		return o.Name, true
 	case link.VLAN:
 		return o.Name, true
 	case link.Macvlan:
@@ -289,6 +310,19 @@ func (c *conn) differs(o link.Object) string {
 			return "was missing"
 		case l.mtu != cmp.Or(o.MTU, parent.mtu) || l.alias != o.Alias:
 			return "was changed"
+		}
+	case link.Shim:
+		l, parent := k.host(o.Name), k.host(o.Parent)
+		switch {
+		case parent == nil:
+		case l == nil:
+			return "was missing"
+		case l.mtu != cmp.Or(o.MTU, parent.mtu) || !l.up || l.alias != o.Alias || l.mac != o.MAC.String() || !slices.Equal(l.addresses, whole(o.Addresses)):
+			return "was changed"
+		}
+	case link.HostRoute:
+		if !k.routes[neighbour{o.Link, o.IP}] {
+			return "was missing"
 		}
 	case link.Address:
 		l := k.host(o.Link)
@@ -381,6 +415,17 @@ func (c *conn) set(o link.Object) error {
 		} else if k.inside(o) == nil {
 			return unix.ENODEV
 		}
+	case link.Shim:
+		l, parent := k.host(o.Name), k.host(o.Parent)
+		if l == nil || parent == nil {
+			return unix.ENODEV
+		}
+		l.mtu, l.mac, l.up, l.alias, l.addresses = cmp.Or(o.MTU, parent.mtu), o.MAC.String(), true, o.Alias, whole(o.Addresses)
+	case link.HostRoute:
+		if k.host(o.Link) == nil {
+			return unix.ENODEV
+		}
+		k.routes[neighbour{o.Link, o.IP}] = true
 	case link.Address:
 		l := k.host(o.Link)
 		if l == nil {
@@ -419,4 +464,12 @@ func (c *conn) setVeth(o link.Veth) error {
 		l.peer.alias, l.peer.mtu, l.peer.mac = o.Alias, mtuOf(o), o.PeerMAC.String()
 	}
 	return nil
+}
+
+// whole returns addresses as prefixes of their whole length.
+func whole(all []netip.Addr) (out []netip.Prefix) {
+	for _, a := range all {
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out
 }

@@ -26,6 +26,8 @@ func (c *conn) unset(o link.Object) {
 		if k.neighbours[neighbour{o.Link, o.IP}] == o.MAC.String() {
 			delete(k.neighbours, neighbour{o.Link, o.IP})
 		}
+	case link.HostRoute:
+		delete(k.routes, neighbour{o.Link, o.IP})
 	case link.Sysctl:
 		if k.sysctls[o.Path] == o.Value && o.Reset != "" {
 			k.sysctls[o.Path] = o.Reset
@@ -44,7 +46,7 @@ func (c *conn) Remove(_ context.Context, objects link.Set) error {
 	var errs []error
 	for _, o := range objects {
 		switch o := o.(type) {
-		case link.Bridge, link.Veth, link.Isle, link.VLAN, link.Macvlan, orphan:
+		case link.Bridge, link.Veth, link.Isle, link.VLAN, link.Macvlan, link.Shim, orphan:
 			continue
 		default:
 			err := c.do("link.remove "+o.Key().Kind, func() error { c.unset(o); return nil })
@@ -62,6 +64,8 @@ func (c *conn) Remove(_ context.Context, objects link.Set) error {
 		case link.Veth:
 			c.enqueue(o.Name, o.Alias)
 		case link.Isle:
+			c.enqueue(o.Name, o.Alias)
+		case link.Shim:
 			c.enqueue(o.Name, o.Alias)
 		case link.VLAN:
 			c.enqueue(o.Name, o.Alias)
@@ -222,7 +226,7 @@ func (c *conn) drift(o link.Object) string {
 // on a bridge of ours.
 func (c *conn) strays(want link.Set) (out link.Set, err error) {
 	names, keys := map[string]bool{}, map[link.Key]bool{}
-	var bridges []string
+	var bridges, shims []string
 	for _, o := range want {
 		keys[o.Key()] = true
 		switch o := o.(type) {
@@ -235,6 +239,9 @@ func (c *conn) strays(want link.Set) (out link.Set, err error) {
 			names[o.Name], names[o.Peer] = true, true
 		case link.Isle:
 			names[o.Name] = true
+		case link.Shim:
+			names[o.Name] = true
+			shims = append(shims, o.Name)
 		case link.VLAN:
 			names[o.Name] = true
 		case link.Macvlan:
@@ -252,6 +259,11 @@ func (c *conn) strays(want link.Set) (out link.Set, err error) {
 		for n, mac := range c.kernel.neighbours {
 			hw, _ := net.ParseMAC(mac)
 			if o := (link.Neighbour{Link: n.link, IP: n.ip, MAC: hw}); slices.Contains(bridges, n.link) && !keys[o.Key()] {
+				out = append(out, o)
+			}
+		}
+		for r := range c.kernel.routes {
+			if o := (link.HostRoute{Link: r.link, IP: r.ip}); slices.Contains(shims, r.link) && !keys[o.Key()] {
 				out = append(out, o)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"fairway/ipam"
 )
@@ -256,7 +257,7 @@ func (d *docker) attach(c *dcon, n *dnet, host int) {
 	if !d.createEndpoint(c, e, host) {
 		return
 	}
-	o := d.call(request{method: "Join", network: n.id, endpoint: e.id, sandbox: c.sandbox})
+	o := d.call(request{method: "Join", network: n.id, endpoint: e.id, sandbox: c.sandbox, ports: c.ports})
 	ok := o.ok() && o.reply.InterfaceName != nil
 	if ok {
 		e.src, e.prefix = o.reply.InterfaceName.SrcName, o.reply.InterfaceName.DstPrefix
@@ -273,6 +274,9 @@ func (d *docker) attach(c *dcon, n *dnet, host int) {
 	if ok && d.old {
 		d.w.g.makeSandbox(c.sandbox)
 		ok = d.w.g.moveIn(c.sandbox, e)
+		if c.ports != "" {
+			time.Sleep(untilEntered) // as runc takes
+		}
 	}
 	if !ok {
 		d.detach(c, e)

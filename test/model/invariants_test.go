@@ -24,7 +24,7 @@ func (w *world) check() error {
 		return err
 	}
 	for _, check := range []func(store.Records) error{
-		w.model.check, w.checkMemory, w.checkKernel, w.checkFirewall, w.checkAddresses, w.checkForeign, w.checkPorts,
+		w.model.check, w.checkMemory, w.checkKernel, w.checkFirewall, w.checkAddresses, w.checkForeign, w.checkPorts, w.checkInside,
 	} {
 		if err := check(records); err != nil {
 			return err
@@ -180,6 +180,14 @@ func (w *world) render(set link.Set) (out []string) {
 			out = append(out, fmt.Sprintf("vlan %s@host mtu=%d mac= up=true alias=%q", o.Name, uplinkMTU, o.Alias))
 		case link.Macvlan:
 			out = append(out, w.renderMacvlan(o))
+		case link.Shim:
+			line := fmt.Sprintf("macvlan %s@host mtu=%d mac=%s up=true alias=%q", o.Name, cmp.Or(o.MTU, uplinkMTU), o.MAC, o.Alias)
+			for _, p := range whole(o.Addresses) {
+				line += " " + p.String()
+			}
+			out = append(out, line)
+		case link.HostRoute:
+			out = append(out, fmt.Sprintf("route %s %s", o.Link, o.IP))
 		case link.Neighbour:
 			out = append(out, fmt.Sprintf("neighbour %s %s %s", o.Link, o.IP, o.MAC))
 		case link.Sysctl:
@@ -246,12 +254,12 @@ func (w *world) renderVeth(v link.Veth) []string {
 func (w *world) checkFirewall(s store.Records) error {
 	var want nat.State
 	for _, n := range s.Networks {
-		if n.Mode == "macvlan" {
-			continue // the firewall has no part in it
-		}
 		v, err := viewOf(n)
 		if err != nil {
 			return err
+		}
+		if v.Firewall().ID == "" {
+			continue // the firewall has no part in it
 		}
 		want.Networks = append(want.Networks, v.Firewall())
 		if n.Mode == "transparent" {

@@ -18,10 +18,12 @@ import (
 // one's.
 type kernel struct {
 	links      map[place]*klink
-	sandboxes  map[string]bool // path → lives
+	sandboxes  map[string]bool      // path → lives
+	inboxes    map[insideKey]string // what sandboxes translate
 	neighbours map[neighbour]string
 	sysctls    map[string]string
-	forwarding [2]bool // by family
+	routes     map[neighbour]bool // of ours to single addresses
+	forwarding [2]bool            // by family
 }
 
 // A place is where a link is: its namespace, "" for the host, and its name.
@@ -52,7 +54,7 @@ type klink struct {
 
 func newKernel() *kernel {
 	return &kernel{
-		links: map[place]*klink{}, sandboxes: map[string]bool{}, neighbours: map[neighbour]string{},
+		links: map[place]*klink{}, sandboxes: map[string]bool{}, inboxes: map[insideKey]string{}, routes: map[neighbour]bool{}, neighbours: map[neighbour]string{},
 		sysctls: map[string]string{}, forwarding: [2]bool{},
 	}
 }
@@ -84,6 +86,7 @@ func (k *kernel) remove(l *klink) {
 			continue
 		}
 		maps.DeleteFunc(k.neighbours, func(n neighbour, _ string) bool { return n.link == x.name })
+		maps.DeleteFunc(k.routes, func(n neighbour, _ bool) bool { return n.link == x.name })
 		maps.DeleteFunc(k.sysctls, func(path, _ string) bool { return strings.Contains(path, "/"+x.name+"/") })
 		for _, on := range k.sorted() {
 			if on.parent == x.name {
@@ -131,6 +134,7 @@ func (k *kernel) move(l *klink, to place) error {
 // dieSandbox ends a namespace with all links in it.
 func (k *kernel) dieSandbox(path string) {
 	delete(k.sandboxes, path)
+	maps.DeleteFunc(k.inboxes, func(i insideKey, _ string) bool { return i.sandbox == path })
 	for _, l := range k.sorted() {
 		if l.ns == path {
 			k.remove(l)
@@ -180,6 +184,11 @@ func (k *kernel) dump(ours func(*klink) bool) []string {
 	for n, mac := range k.neighbours {
 		if mine[n.link] {
 			out = append(out, fmt.Sprintf("neighbour %s %s %s", n.link, n.ip, mac))
+		}
+	}
+	for r := range k.routes {
+		if mine[r.link] {
+			out = append(out, fmt.Sprintf("route %s %s", r.link, r.ip))
 		}
 	}
 	for path, v := range k.sysctls {

@@ -143,7 +143,13 @@ func (m *model) join(r request, o outcome) (why string, err error) {
 	if o.ok() && (o.reply.InterfaceName == nil || o.reply.InterfaceName.SrcName == "") {
 		return why, fmt.Errorf("reply names no link")
 	}
-	m.eachForm(f, o, func(e *epFact) { e.sandbox = r.sandbox }, false)
+	own := m.onLAN(r.network)
+	m.eachForm(f, o, func(e *epFact) {
+		if own && r.ports != "" && (e.sandbox != r.sandbox || e.ports == "") {
+			e.ports = r.ports
+		}
+		e.sandbox = r.sandbox
+	}, false)
 	return why, nil
 }
 
@@ -171,8 +177,11 @@ func (m *model) eachForm(f *fate[epFact], o outcome, change func(*epFact), undoe
 func (m *model) clear(r request, o outcome) {
 	if f := m.in(r); f != nil {
 		m.weak[r.endpoint] = append(m.weak[r.endpoint], f.facts()...)
+		own := m.onLAN(r.network)
 		m.eachForm(f, o, func(e *epFact) {
-			e.ports = ""
+			if r.method == "Leave" || !own { // there it is the endpoint's, whoever the gateway is
+				e.ports = ""
+			}
 			if r.method == "Leave" {
 				e.sandbox = ""
 			}
@@ -217,6 +226,16 @@ func (m *model) publish(r request, o outcome) (why string, err error) {
 	}
 	m.eachForm(f, o, func(e *epFact) { e.ports = r.ports }, false)
 	return why, nil
+}
+
+// onLAN reports whether a network's endpoints publish on their own addresses.
+func (m *model) onLAN(network string) bool {
+	for _, n := range m.networks[network].facts() {
+		if strings.Contains(n.form, "mode:macvlan") || strings.Contains(n.form, "mode:ipvlan") {
+			return true
+		}
+	}
+	return false
 }
 
 // publishes reports whether a network takes ports of the host for all of its

@@ -171,7 +171,7 @@ func (w *world) act(l words) {
 			w.fail(fmt.Errorf("no such shape: %s", l.args[1]))
 			return
 		}
-		if !w.g.hasVLANs() && strings.HasPrefix(s.options["parent"], lanLink+".") {
+		if !w.g.hasVLANs() && (strings.HasPrefix(s.options["parent"], lanLink+".") || s.options["host_access"] != "") {
 			s, _ = shapeOf("lan", n)
 		}
 		d.createNetwork(n, s)

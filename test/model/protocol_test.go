@@ -19,7 +19,7 @@ type request struct {
 	shape                      shape    // CreateNetwork: what the user asked for
 	subnets                    []subnet // CreateNetwork
 	v4, v6                     netip.Prefix
-	ports                      string // ProgramExternalConnectivity: "tcp/8080 udp/0"
+	ports                      string // Join and ProgramExternalConnectivity: "tcp/8080 udp/0"
 
 	holder string // IPAM: the endpoint or network that the address is for; not sent
 
@@ -97,7 +97,11 @@ func (r request) body() []byte {
 			"Address": prefixText(r.v4), "AddressIPv6": prefixText(r.v6), "MacAddress": r.mac,
 		}}
 	case "Join":
-		v = object{"NetworkID": r.network, "EndpointID": r.endpoint, "SandboxKey": r.sandbox, "Options": object{}}
+		options := object{}
+		if r.ports != "" {
+			options["com.docker.network.portmap"] = portMap(r.ports)
+		}
+		v = object{"NetworkID": r.network, "EndpointID": r.endpoint, "SandboxKey": r.sandbox, "Options": options}
 	case "ProgramExternalConnectivity":
 		v = object{"NetworkID": r.network, "EndpointID": r.endpoint, "Options": object{
 			"com.docker.network.portmap": portMap(r.ports),
@@ -137,6 +141,9 @@ func (r request) networkBody() object {
 			d["AuxAddresses"] = object{"DefaultGatewayIPv4": netip.PrefixFrom(s.aux, s.prefix.Bits()).String()}
 		}
 		is6 := s.prefix.Addr().Is6()
+		if r.shape.options["host_access"] != "" {
+			d["AuxAddresses"] = object{"host": netip.PrefixFrom(nth(s.prefix, 200), s.prefix.Bits()).String()}
+		}
 		data[is6] = append(data[is6], d)
 	}
 	options := object{

@@ -60,6 +60,7 @@ func shapeOf(name string, i int) (s shape, ok bool) {
 		"lan":      {v4: v4, v6: v6, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink, "dad", "off")},
 		"vlan":     {v4: v4, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink+".40", "dad", "off")},
 		"qinq":     {v4: v4, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink+".40", "vlan", "7", "dad", "off")},
+		"hosted":   {v4: v4, v6: v6, noIPAM: true, options: o("mode", "macvlan", "parent", lanLink, "host_access", "true", "dad", "off")},
 		"lone":     {v4: v4, options: o("mode", "macvlan")},
 		"same":     {v4: "10.1.0.0/24"}, // the subnet of slot 0
 		"guarded":  {v4: v4, v6: v6, options: o("publish", "host-firewall")},
@@ -76,6 +77,6 @@ func shapeOf(name string, i int) (s shape, ok bool) {
 func shapeNames() []string {
 	return []string{
 		"plain", "dual", "auto", "small", "six", "routed", "adopted", "docker", "internal",
-		"lan", "learning", "mtu", "range", "lone", "same", "crowded", "switched", "guarded", "vlan", "qinq", "bad",
+		"lan", "hosted", "learning", "mtu", "range", "lone", "same", "crowded", "switched", "guarded", "vlan", "qinq", "bad",
 	}
 }

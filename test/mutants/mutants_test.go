@@ -69,7 +69,15 @@ func mutants() []mutant {
 		},
 		{
 			"rule not removed", "driver/publish.go",
-			"\terr = d.unpublish(ctx, n, gone)\n", "\td.opts.Ports.Release(gone.ID)\n",
+			"\terr = take(ctx, n, gone)\n", "\t_ = take\n\td.opts.Ports.Release(gone.ID)\n",
+		},
+		{
+			"a removed network's ports stay in sandboxes", "driver/network.go",
+			"errs = append(errs, d.translate(ctx, n, inside))", "_ = inside",
+		},
+		{
+			"a sandbox that comes after Join is forgotten", "driver/inside.go",
+			"\tcase e.Sandbox == \"\": // its Join isn't over yet\n", "\tcase e.Sandbox == \"\":\n\t\t\tdelete(d.awaited, id)\n",
 		},
 		{
 			"what is owed is lost with a commit that failed", "driver/owed.go",
