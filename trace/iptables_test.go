@@ -20,6 +20,8 @@ func (here) kind(a netip.Addr) byte {
 
 func (here) index(string) uint32 { return 1 }
 
+func (here) toward(netip.Addr, uint32) string { return "fwb1" }
+
 func packet() Packet {
 	addr := netip.MustParseAddr
 	return Packet{

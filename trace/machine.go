@@ -27,6 +27,9 @@ type machine struct {
 type addresses interface {
 	kind(netip.Addr) byte // RTN_LOCAL and so on, see rtnetlink(7)
 	index(link string) uint32
+	// toward is the link that the host sends to an address by; "" for its own
+	// addresses and where there is no route.
+	toward(a netip.Addr, mark uint32) string
 }
 
 // An answer of an expression.
@@ -283,15 +286,28 @@ func (m *machine) ct(e *expr.Ct) answer {
 	return unsure
 }
 
+// fib asks for routes: of an address, what kind it is, or by which link it is
+// reached (nft_fib_ipv4.c).
 func (m *machine) fib(e *expr.Fib) answer {
-	if !e.ResultADDRTYPE || e.FlagIIF || e.FlagOIF {
-		return unsure
-	}
-	of := m.packet.Dst
+	of, mark := m.packet.Dst, uint32(0)
 	if e.FlagSADDR {
 		of = m.packet.Src
 	}
-	return m.load(e.Register, native32(uint32(m.world.kind(of))))
+	if e.FlagMARK {
+		mark = m.packet.Mark
+	}
+	switch {
+	case e.FlagIIF || e.FlagOIF || e.FlagPRESENT:
+		return unsure
+	case e.ResultADDRTYPE:
+		return m.load(e.Register, native32(uint32(m.world.kind(of))))
+	case e.ResultOIFNAME:
+		name := m.world.toward(of, mark)
+		return m.load(e.Register, append([]byte(name), make([]byte, 16-min(len(name), 16))...))
+	case e.ResultOIF:
+		return m.load(e.Register, native32(m.world.index(m.world.toward(of, mark))))
+	}
+	return unsure
 }
 
 func (m *machine) bitwise(e *expr.Bitwise) answer {

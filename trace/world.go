@@ -71,6 +71,15 @@ func (w *World) index(link string) uint32 {
 	return 0
 }
 
+// toward implements addresses.
+func (w *World) toward(a netip.Addr, mark uint32) string {
+	r, err := getRoute(a, &netlink.RouteGetOptions{Mark: mark}, w.nameOf)
+	if err != nil || r.local {
+		return ""
+	}
+	return r.link
+}
+
 func (w *World) link(name string) netlink.Link {
 	at := slices.IndexFunc(w.links, func(l netlink.Link) bool { return l.Attrs().Name == name })
 	if at < 0 {
