@@ -109,12 +109,13 @@ type diagnosis struct {
 // A diagnosed host is what was looked at.
 type diagnosed struct {
 	Kernel string `json:"kernel"`
-	Docker string `json:"docker"` // "" if it doesn't answer
+	Docker string `json:"docker"` // "" if it doesn't answer, or isn't asked
 	// Daemon is the version of the one that runs, "" for none, and Fairway that of
 	// this program.
 	Daemon  string `json:"daemon"`
 	Fairway string `json:"fairway"`
 	started time.Time
+	asked   bool // Docker was
 }
 
 type notLooked struct {
@@ -188,6 +189,7 @@ func hostOf(p *doctor.Patient) diagnosed {
 	if unix.Uname(&u) == nil {
 		h.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
+	h.asked = p.Settings.DockerSocket != ""
 	if p.Engine != nil {
 		h.Docker = p.Engine.Version
 	}
@@ -201,6 +203,9 @@ func hostOf(p *doctor.Patient) diagnosed {
 func (d *doctorCommand) print(w io.Writer, found diagnosis) error {
 	h := found.Host
 	docker, daemon := "docker doesn't answer", "the daemon doesn't answer"
+	if !h.asked {
+		docker = "docker isn't asked"
+	}
 	if h.Docker != "" {
 		docker = "docker " + h.Docker
 	}
