@@ -47,7 +47,7 @@ func provocations() []provoked {
 		},
 		{
 			code: "FW007", says: "fwbtest", remedy: "ip link del fwbtest; fairway repair",
-			harm: "ip link set fwbtest down; ip link set fwbtest name old; ip link add fwbtest type bridge; fairway repair || true",
+			harm: "kill -STOP $(cat /run/pid); ip link set fwbtest down; ip link set fwbtest name old; ip link add fwbtest type bridge; kill -CONT $(cat /run/pid); fairway repair || true",
 		},
 		{code: "FW008", harm: "echo 99.0 >/run/version", says: "the program 99.0", after: "rm /run/version; systemctl restart fairway"},
 		{code: "FW009", harm: "chmod 755 /run/state", says: "mode 0755"},
