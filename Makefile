@@ -12,7 +12,7 @@ with_tag = $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build $(1)
 PLUGIN ?= fairway
 DOCKER ?= docker
 
-.PHONY: help build plugin test test-unit test-mutants test-kernel test-vm test-vm-engine test-e2e demo bench lint fuzz clean
+.PHONY: help build plugin release test test-unit test-mutants test-kernel test-vm test-vm-engine test-release test-e2e demo bench lint fuzz clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ build: ## build bin/fairway, one static file
 plugin: build ## make the managed plugin fairway:latest in this machine's Docker Engine
 	packaging/plugin/make bin/fairway bin/plugin
 	$(SUDO) $(DOCKER) plugin create $(PLUGIN) bin/plugin
+
+VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || echo 0.0.0+$$(git rev-list --count HEAD).g$$(git rev-parse --short HEAD))
+
+release: ## make packages (deb, rpm, apk), archives and bills of materials of both architectures in bin/release
+	packaging/release/make bin/release $(VERSION)
 
 test: lint test-unit test-mutants test-kernel test-e2e ## run all tests but those in the virtual machine (root; under 30 minutes)
 
@@ -43,6 +48,9 @@ test-vm-engine: ## run Docker Engine 20.10 there, for ipvlan and VLANs (root; lo
 	@$(SUDO) test/packages qemu-system-x86_64:qemu-system-x86
 	$(SUDO) $(GO) test -tags vm -timeout 61m ./test/vm -part test/e2e -limit 60m
 
+test-release: packages ## make packages and try them on a Debian run by systemd, with linters (root; makes its directories first, once)
+	$(SUDO) $(GO) test -tags release -timeout 20m ./test/service
+
 test-e2e: packages ## run the tests on real Docker Engines (root; makes their directories first, once)
 	$(SUDO) $(GO) test -tags e2e -timeout 40m -parallel 5 ./test/e2e
 
@@ -59,6 +67,7 @@ lint: ## check the form of the code
 	$(GO) vet -tags e2e ./...
 	$(GO) vet -tags bench ./...
 	$(GO) vet -tags mutants ./...
+	$(GO) vet -tags release ./test/service
 	$(GO) vet -tags kernel,vm ./link ./test/...
 	$(GO) vet -tags e2e,vm ./test/e2e/...
 	$(GO) vet -tags vm ./test/vm

@@ -18,6 +18,12 @@ type Options struct {
 	Publisher Publisher
 	// Health says how the daemon is; nil: nobody knows.
 	Health Health
+	// Config says what the daemon was told, and by what; nil: nobody knows.
+	Config func() []Setting
+	// Metrics answers GET /metrics; nil: there are none.
+	Metrics http.Handler
+	// Backup makes a copy of the records and returns its path; nil: nobody can.
+	Backup func(context.Context) (path string, err error)
 	// Ready is closed once the records are restored; until then they are not shown.
 	Ready <-chan struct{}
 	Build Build
@@ -60,6 +66,13 @@ func New(o Options) *Server {
 	s.mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, s.Status())
 	})
+	if s.Config != nil {
+		s.mux.HandleFunc("GET /v1/config", s.config)
+	}
+	if s.Backup != nil {
+		s.mux.HandleFunc("POST /v1/store/backup", s.makeBackup)
+	}
+	s.watch(s.mux)
 	s.mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, Daemon{Version: Version, Daemon: s.Build})
 	})
@@ -74,9 +87,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 
 // Serve answers on l until ctx ends, then lets the calls under way finish and
 // returns nil. It closes l.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+func (s *Server) Serve(ctx context.Context, l net.Listener) error { return serveHTTP(ctx, l, s) }
+
+func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler) error {
 	h := &http.Server{
-		Handler:           s,
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,

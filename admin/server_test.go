@@ -270,3 +270,33 @@ type troubled string
 func (h troubled) Health() Status {
 	return Status{Firewall: "nftables", Trouble: string(h), RepairedLinks: Repaired{Count: 7}}
 }
+
+// TestOwnAffairs: a backup and the settings are the daemon's to give.
+func TestOwnAffairs(t *testing.T) {
+	s := newTestServer(false)
+	c := serve(t, s)
+	for what, err := range map[string]error{
+		"settings": func() error { _, err := c.Settings(t.Context()); return err }(),
+		"backup":   func() error { _, err := c.Backup(t.Context()); return err }(),
+	} {
+		if err == nil {
+			t.Errorf("%s of a daemon that has none: no error", what)
+		}
+	}
+	o := s.Options
+	o.Config = func() []Setting { return []Setting{{Name: "log-level", Value: "info", Origin: "default", Live: true}} }
+	fails := errors.New("store: backup: no space left on device")
+	o.Backup = func(context.Context) (string, error) { return "/b.db", fails }
+	c = serve(t, New(o))
+	got, err := c.Settings(t.Context())
+	if err != nil || got.Version != 1 || len(got.Settings) != 1 || got.Settings[0].Next != nil || !got.Settings[0].Live {
+		t.Errorf("settings %+v, %v", got, err)
+	}
+	if _, err := c.Backup(t.Context()); err == nil || !strings.HasSuffix(err.Error(), fails.Error()) {
+		t.Errorf("a backup that fails: %v", err)
+	}
+	fails = nil
+	if b, err := c.Backup(t.Context()); err != nil || b.Path != "/b.db" {
+		t.Errorf("backup %+v, %v", b, err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 // restored.
 type Health struct {
 	Checked time.Time // when all was compared last; zero: not yet
+	Sound   time.Time // when all was as recorded last; zero: not yet
 	Trouble error     // why that couldn't be done, or made equal; nil
 	Links   Repaired  // links, addresses, neighbours and sysctls
 	Rules   Repaired  // the firewall
@@ -35,6 +36,9 @@ func (d *Driver) looked(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.health.Checked, d.health.Trouble = time.Now(), err
+	if err == nil {
+		d.health.Sound = d.health.Checked
+	}
 }
 
 // repaired logs and counts repairs.

@@ -3,7 +3,6 @@ package ipam
 import (
 	"context"
 	"crypto/rand"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -70,7 +69,6 @@ type Allocator struct {
 	stale       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	alive       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	taken       func(context.Context, string, netip.Prefix, netip.Addr, net.HardwareAddr) string
-	defaults    map[string][]DefaultPool // by address space
 	leases      Leases
 	delay       time.Duration
 	grace       time.Duration
@@ -78,12 +76,15 @@ type Allocator struct {
 	rand        io.Reader
 	log         logrus.FieldLogger
 
-	mu      sync.Mutex // never held while anything is waited for
-	seq     uint64     // of the newest lease
-	spaces  map[string]*subnets
-	handles map[string]*handle
-	cuts    map[DefaultPool]*cut
-	useless []address // may still have a record, but need none
+	instance string
+
+	mu       sync.Mutex               // never held while anything is waited for
+	defaults map[string][]DefaultPool // by address space
+	seq      uint64                   // of the newest lease
+	spaces   map[string]*subnets
+	handles  map[string]*handle
+	cuts     map[DefaultPool]*cut
+	useless  []address // may still have a record, but need none
 }
 
 // New returns an allocator that goes on where the records end.
@@ -100,6 +101,7 @@ func New(opts Options, records store.Records) (*Allocator, error) {
 		now:         opts.Now,
 		rand:        opts.Rand,
 		log:         opts.Log,
+		instance:    opts.Instance,
 		spaces:      map[string]*subnets{SpaceLocal: newSubnets(), SpaceGlobal: newSubnets()},
 		handles:     map[string]*handle{},
 		cuts:        map[DefaultPool]*cut{},
@@ -121,15 +123,8 @@ func New(opts Options, records store.Records) (*Allocator, error) {
 		silent.SetOutput(io.Discard)
 		a.log = silent
 	}
-	a.defaults = map[string][]DefaultPool{
-		SpaceLocal: LocalPools(opts.Instance), SpaceGlobal: GlobalPools(opts.Instance),
-	}
-	if opts.Pools != nil {
-		pools, err := checkDefaults(opts.Pools)
-		if err != nil {
-			return nil, fmt.Errorf("ipam: %w", err)
-		}
-		a.defaults = map[string][]DefaultPool{SpaceLocal: pools, SpaceGlobal: pools}
+	if err := a.SetDefaultPools(opts.Pools); err != nil {
+		return nil, err
 	}
 	if err := a.load(records); err != nil {
 		return nil, err

@@ -63,3 +63,20 @@ func checkDefaults(pools []DefaultPool) ([]DefaultPool, error) {
 	}
 	return out, nil
 }
+
+// SetDefaultPools changes what pools are taken from whose subnet isn't named; nil
+// for LocalPools and GlobalPools. Pools that were handed out stay as they are.
+func (a *Allocator) SetDefaultPools(pools []DefaultPool) error {
+	defaults := map[string][]DefaultPool{SpaceLocal: LocalPools(a.instance), SpaceGlobal: GlobalPools(a.instance)}
+	if pools != nil {
+		checked, err := checkDefaults(pools)
+		if err != nil {
+			return fmt.Errorf("ipam: %w", err)
+		}
+		defaults = map[string][]DefaultPool{SpaceLocal: checked, SpaceGlobal: checked}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.defaults = defaults
+	return nil
+}

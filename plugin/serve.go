@@ -57,6 +57,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v = failure(errorKey(r), err)
 	}
 	reply(w, http.StatusOK, v)
+	s.Called(name(r), took, err)
 	s.log(m, c, took, err) // dockerd needn't wait for whoever reads the log
 }
 

@@ -23,7 +23,9 @@ type Options struct {
 	Broken error
 	// PeerEngine names the engine at the other end of a connection; "" unknown.
 	PeerEngine func(net.Conn) string
-	Log        logrus.FieldLogger
+	// Called is told of each call that was answered; nil: nobody is.
+	Called func(method string, took time.Duration, err error)
+	Log    logrus.FieldLogger
 
 	// BodyLimit is the largest body in bytes that is served: 16 MiB, which
 	// holds a container with every port of tcp and udp published.
@@ -55,6 +57,9 @@ func New(o Options) *Server {
 	o.StopTimeout = cmp.Or(o.StopTimeout, 5*time.Second)
 	if o.PeerEngine == nil {
 		o.PeerEngine = func(net.Conn) string { return "" }
+	}
+	if o.Called == nil {
+		o.Called = func(string, time.Duration, error) {}
 	}
 	return &Server{Options: o, networks: o.Networks, addresses: o.Addresses, methods: methods()}
 }

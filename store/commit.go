@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime/debug"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -139,8 +140,10 @@ func (s *Store) commit(calls []call) error {
 	}
 	s.opts.Step("store.commit")
 	before := map[place][]byte{}
+	began := time.Now()
 	tx, err := s.update(calls, before)
 	if err == nil {
+		s.opts.Committed(time.Since(began))
 		clear(s.doubtful)
 		s.commits.Add(1)
 		s.opts.Step("store.committed")

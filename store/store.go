@@ -30,6 +30,8 @@ type Options struct {
 	// Step is called before each change of the file: "store.commit" before a
 	// commit and "store.committed" after it, before anybody is told.
 	Step func(name string)
+	// Committed is told how long each commit took that succeeded; nil: nobody is.
+	Committed func(took time.Duration)
 	// Log is told of what an operator should know; nil: nobody is.
 	Log logrus.FieldLogger
 
@@ -64,6 +66,9 @@ type Store struct {
 func Open(dir string, opts Options) (_ *Store, err error) {
 	if opts.Step == nil {
 		opts.Step = func(string) {}
+	}
+	if opts.Committed == nil {
+		opts.Committed = func(time.Duration) {}
 	}
 	if opts.Log == nil {
 		silent := logrus.New()
@@ -186,6 +191,15 @@ func (s *Store) Records() (r Records, err error) {
 		return Records{}, fmt.Errorf("store: %s: %w", s.path, err)
 	}
 	return r, nil
+}
+
+// Size returns the size of the file in bytes.
+func (s *Store) Size() (int64, error) {
+	info, err := os.Stat(s.path)
+	if err != nil {
+		return 0, fmt.Errorf("store: %w", err)
+	}
+	return info.Size(), nil
 }
 
 // Close commits what was begun, closes the file and frees the directory. It may

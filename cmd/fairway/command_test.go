@@ -203,6 +203,9 @@ func TestCommands(t *testing.T) {
 		"restoring.txt": serveAdmin(t, fixture(), false),
 		"usage.txt":     "/nonexistent/admin.sock",
 		"help.txt":      "/nonexistent/admin.sock",
+		"config.txt":    "/nonexistent/admin.sock",
+		"store.txt":     "/nonexistent/admin.sock",
+		"options.txt":   "/nonexistent/admin.sock",
 	}
 	for name, socket := range daemons {
 		t.Run(name, func(t *testing.T) {

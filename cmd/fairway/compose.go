@@ -26,8 +26,8 @@ import (
 
 // compose builds the daemon's parts from the real packages: the one place that
 // knows them all. What it opens, parts.close closes; what it returns an error
-// for, it has closed itself. It starts nothing: what runs is a task.
-func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, err error) {
+// for, it has closed itself. Committed is told of the store's commits. It starts nothing: what runs is a task.
+func compose(ctx context.Context, c config, log logrus.FieldLogger, committed func(time.Duration)) (p parts, err error) {
 	var open closers
 	defer func() {
 		if err != nil {
@@ -40,7 +40,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 		return p, err
 	}
 	open.add(namespace.Close)
-	records, err := store.Open(c.StateDir, store.Options{Step: step, Log: log})
+	records, err := store.Open(c.StateDir, store.Options{Step: step, Committed: committed, Log: log})
 	if err != nil {
 		return p, err
 	}
@@ -117,6 +117,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, leases, log)})
 	shown := operated{d, sentry, leases, backendName(firewall.Backend), log}
 	return parts{
+		backup: records.Backup, measured: measured{shown, kernel, pools, records},
 		networks: d, addresses: pools, records: shown, publisher: d, peerEngine: engine.PeerEngine,
 		restore: d.Restore, repair: d.Reconcile,
 		tasks: []task{
@@ -130,6 +131,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger) (p parts, er
 			{"reclaim addresses", reclaim(pools, log)},
 			{"back up", func(ctx context.Context) error { return records.BackupEvery(ctx, time.Hour) }},
 		},
+		apply: func(c config) error { return pools.SetDefaultPools(c.pools()) },
 		close: open.Close,
 	}, nil
 }

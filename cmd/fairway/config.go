@@ -36,6 +36,9 @@ type config struct {
 	// ReplacePlugin also serves the name that a managed plugin has in Docker.
 	ReplacePlugin bool
 	DefaultPools  []addressPool
+	// MetricsAddress is where Prometheus reads, IP:PORT; "" nowhere.
+	MetricsAddress   string
+	MetricsEndpoints bool // each container has series of its own
 }
 
 // An addressPool is what IPAM takes subnets from when none is asked for.
@@ -70,6 +73,9 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.Var(&boolValue{&c.ReplacePlugin}, "replace-plugin",
 		"also serve the networks that the managed plugin fairway:latest made; it must be removed")
 	fs.Lookup("replace-plugin").NoOptDefVal = "true"
+	fs.Var(&listenValue{&c.MetricsAddress}, "metrics-address", "`IP:PORT` where Prometheus reads metrics, without a password; \"\": nowhere")
+	fs.Var(&boolValue{&c.MetricsEndpoints}, "metrics-endpoints", "metrics of each container, not just of each network")
+	fs.Lookup("metrics-endpoints").NoOptDefVal = "true"
 	fs.Var(&choice{p: &c.LogLevel, allowed: logLevels()}, "log-level", "least `level` that is logged: error, warning, info, debug or trace")
 	fs.Var(&choice{p: &c.LogFormat, allowed: []string{"text", "json"}}, "log-format", "text or json")
 }
@@ -108,6 +114,7 @@ type (
 	boolValue     struct{ p *bool }
 	maskValue     struct{ p *uint32 }
 	priorityValue struct{ p *int }
+	listenValue   struct{ p *string }
 	poolsValue    struct {
 		p   *[]addressPool
 		set bool // the default is gone
@@ -189,6 +196,21 @@ func (v *priorityValue) Set(s string) error {
 
 func (v *priorityValue) String() string { return strconv.Itoa(*v.p) }
 func (v *priorityValue) Type() string   { return "number" }
+
+// Set takes an address with its port: an empty one, which means all of the host's
+// that containers reach too, has to be written out.
+func (v *listenValue) Set(s string) error {
+	if s != "" {
+		if a, err := netip.ParseAddrPort(s); err != nil || a.Port() == 0 || a.Addr().Zone() != "" {
+			return errors.New("want IP:PORT, e.g. 127.0.0.1:9481 or [::1]:9481")
+		}
+	}
+	*v.p = s
+	return nil
+}
+
+func (v *listenValue) String() string { return *v.p }
+func (v *listenValue) Type() string   { return "address" }
 
 // Set adds one pool; several may be separated by blanks.
 func (v *poolsValue) Set(s string) error {

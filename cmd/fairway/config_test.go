@@ -30,7 +30,7 @@ func readAll(t *testing.T, args []string, env map[string]string, file string) (c
 			t.Fatal(err)
 		}
 	}
-	err := fillSettings(fs, func(k string) (string, bool) { v, ok := env[k]; return v, ok }, path, false)
+	_, err := fillSettings(fs, func(k string) (string, bool) { v, ok := env[k]; return v, ok }, path, false)
 	return c, err
 }
 
@@ -104,7 +104,9 @@ func TestConfigRefusals(t *testing.T) {
 		file, want string
 	}{
 		{file: "socket: /a\nstatedir: /x\n", want: `fairway.yaml:2: key "statedir": unknown; nearest is "state-dir"`},
-		{file: "metrics-address: :9\n", want: `fairway.yaml:1: key "metrics-address": unknown`},
+		{file: "metrics-address: :9\n", want: `fairway.yaml:1: metrics-address: ":9": want IP:PORT, e.g. 127.0.0.1:9481 or [::1]:9481`},
+		{file: "metrics-address: localhost:9\n", want: `metrics-address: "localhost:9": want IP:PORT`},
+		{file: "metrics: :9\n", want: `fairway.yaml:1: key "metrics": unknown`},
 		{file: "config: /x\n", want: `key "config": unknown`},
 		{file: "log-level: info\nlog-level: debug\n", want: `fairway.yaml:2: key "log-level": given twice`},
 		{file: "# a remark\nlog-level: loud\n", want: `fairway.yaml:2: log-level: "loud": want error, warning, info, debug or trace`},

@@ -5,17 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"os/signal"
 
 	"fairway/admin"
+	"fairway/metrics"
 	"fairway/plugin"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // parts are what the daemon is made of, each by its own package. See compose.
 type parts struct {
+	backup    func(context.Context) (string, error) // of the records
+	measured  metrics.Source                        // nil: nothing is
 	networks  plugin.Networks
 	addresses plugin.Addresses
 	records   admin.Records
@@ -30,6 +36,8 @@ type parts struct {
 	// tasks run beside the servers from when the restore is done until their
 	// context ends. One that fails stops the daemon.
 	tasks []task
+	// apply takes the settings that are live; nil: none is.
+	apply func(config) error
 	// close frees what compose opened, last.
 	close func() error
 }
@@ -48,6 +56,8 @@ type daemon struct {
 	settings map[string]string
 	log      logrus.FieldLogger
 	compose  func(context.Context, config, logrus.FieldLogger) (parts, error)
+	tuner    *tuner // nil: there are no reloads
+	metrics  *metrics.Metrics
 }
 
 // Run opens the sockets, composes the daemon and serves until ctx ends. What it
@@ -74,13 +84,18 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 	ready := make(chan struct{})
 	requests := plugin.New(plugin.Options{
 		Networks: p.networks, Addresses: p.addresses,
-		Ready: ready, PeerEngine: p.peerEngine, Log: d.log,
+		Ready: ready, PeerEngine: p.peerEngine, Called: d.metrics.Called, Log: d.log,
 	})
 	health, _ := p.records.(admin.Health)
-	operators := admin.New(admin.Options{
-		Records: p.records, Publisher: p.publisher, Health: health, Ready: ready, Build: d.build, Log: d.log,
+	options := admin.Options{
+		Records: p.records, Publisher: p.publisher, Backup: p.backup, Health: health, Ready: ready, Build: d.build,
+		Metrics: d.metrics.Handler(), Log: d.log,
 		Settings: d.settings, Repair: p.repair,
-	})
+	}
+	if d.tuner != nil {
+		options.Config = d.tuner.Settings
+	}
+	operators := admin.New(options)
 
 	g, ctx := errgroup.WithContext(ctx)
 	start := func(t task) {
@@ -98,6 +113,24 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 	}
 	start(task{"serve " + s.admin.Addr().String(), func(ctx context.Context) error { return operators.Serve(ctx, s.admin) }})
 	start(task{"watchdog", func(ctx context.Context) error { return watchdog(ctx, d.log) }})
+	public := newExporter(operators.ServePublic, d.log)
+	public.apply(d.config)
+	d.metrics.ByContainer(d.config.MetricsEndpoints)
+	start(task{"metrics", public.run})
+	if d.tuner != nil {
+		d.tuner.apply = append(d.tuner.apply, func(c config) error {
+			public.apply(c)
+			d.metrics.ByContainer(c.MetricsEndpoints)
+			return nil
+		})
+		if p.apply != nil {
+			d.tuner.apply = append(d.tuner.apply, p.apply)
+		}
+		hangUp := make(chan os.Signal, 1)
+		signal.Notify(hangUp, unix.SIGHUP)
+		defer signal.Stop(hangUp)
+		start(task{"reload", func(ctx context.Context) error { return d.tuner.run(ctx, hangUp) }})
+	}
 	start(task{"stop", func(ctx context.Context) error {
 		<-ctx.Done()
 		notify(d.log, sd.SdNotifyStopping)
@@ -107,6 +140,9 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 		notify(d.log, "STATUS=restoring networks")
 		if err := p.restore(ctx); err != nil {
 			return err
+		}
+		if p.measured != nil {
+			d.metrics.Show(p.measured)
 		}
 		close(ready)
 		d.log.WithField("version", d.build.Version).Info("ready")

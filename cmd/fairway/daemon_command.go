@@ -1,16 +1,18 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 
+	"fairway/metrics"
+
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 )
 
 func newDaemonCommand() *cobra.Command {
-	var cfg config
-	var file string
 	cmd := &cobra.Command{
 		Use:   "daemon",
 		Short: "Serve Docker's network and IPAM driver calls",
@@ -18,13 +20,16 @@ func newDaemonCommand() *cobra.Command {
 
 Every setting is a flag, an environment variable (--state-dir is
 FAIRWAY_STATE_DIR) and a key of the file (state-dir: …). The flag wins, then
-the variable, then the file.`,
+the variable, then the file. SIGHUP makes it read the file again: see
+fairway config.`,
 		Example: `  fairway daemon
   fairway daemon --log-level debug --default-address-pool base=10.64.0.0/12,size=24
   FAIRWAY_IP_FORWARD=false fairway daemon`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := readConfig(cmd, file); err != nil {
+			from := newSource(cmd.Flags())
+			cfg, settings, err := from.read()
+			if err != nil {
 				return err
 			}
 			journal := os.Getenv("JOURNAL_STREAM") != ""
@@ -37,20 +42,20 @@ the variable, then the file.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), unix.SIGINT, unix.SIGTERM)
 			defer stop()
-			d := &daemon{config: cfg, build: buildInfo(), log: log, compose: compose, settings: shownSettings(cmd.Flags())}
+			build := buildInfo()
+			measure := metrics.New(metrics.Options{Version: build.Version, Revision: build.Revision, Go: build.Go, Log: log})
+			whole := func(ctx context.Context, c config, log logrus.FieldLogger) (parts, error) {
+				return compose(ctx, c, log, measure.Committed)
+			}
+			d := &daemon{config: cfg, build: build, log: log, compose: whole, metrics: measure, settings: shownSettings(settings), tuner: &tuner{
+				read: from.read, now: settings, log: log,
+				apply: []func(config) error{func(c config) error { setLog(log, c, journal); return nil }},
+			}}
 			return d.Run(ctx)
 		},
 	}
+	var cfg config
 	cfg.flags(cmd.Flags())
-	cmd.Flags().StringVar(&file, "config", defaultConfigFile, "`file` with settings; need not exist if this isn't given")
+	configFlag(cmd.Flags())
 	return cmd
-}
-
-// readConfig fills in what the command line doesn't say.
-func readConfig(cmd *cobra.Command, file string) error {
-	mustExist := cmd.Flags().Changed("config")
-	if v, ok := os.LookupEnv(envName("config")); ok && v != "" && !mustExist {
-		file, mustExist = v, true
-	}
-	return fillSettings(cmd.Flags(), os.LookupEnv, file, mustExist)
 }

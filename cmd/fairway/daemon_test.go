@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fairway/admin"
+	"fairway/metrics"
 	"fairway/plugin"
 	"fairway/store"
 
@@ -47,8 +48,9 @@ func childDaemon(dir string) int {
 	defer stop()
 	log := logrus.New()
 	d := &daemon{
-		config: config{Socket: filepath.Join(dir, "fairway.sock"), AdminSocket: filepath.Join(dir, "admin.sock")},
-		log:    log,
+		config:  config{Socket: filepath.Join(dir, "fairway.sock"), AdminSocket: filepath.Join(dir, "admin.sock")},
+		log:     log,
+		metrics: metrics.New(metrics.Options{Log: log}),
 		compose: func(context.Context, config, logrus.FieldLogger) (parts, error) {
 			return parts{
 				networks: deaf{}, addresses: deaf{}, records: noRecords{},
@@ -88,9 +90,10 @@ func testDaemon(t *testing.T, dir string, change func(*parts)) *daemon {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	return &daemon{
-		config: config{Socket: filepath.Join(dir, "fairway.sock"), AdminSocket: filepath.Join(dir, "admin.sock")},
-		build:  admin.Build{Version: "1.0.0"},
-		log:    log,
+		config:  config{Socket: filepath.Join(dir, "fairway.sock"), AdminSocket: filepath.Join(dir, "admin.sock")},
+		build:   admin.Build{Version: "1.0.0"},
+		log:     log,
+		metrics: metrics.New(metrics.Options{Log: log}),
 		compose: func(context.Context, config, logrus.FieldLogger) (parts, error) {
 			p := parts{
 				networks: deaf{}, addresses: deaf{}, records: noRecords{},

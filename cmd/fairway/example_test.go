@@ -28,7 +28,7 @@ func TestExampleFile(t *testing.T) {
 	fs := pflag.NewFlagSet("daemon", pflag.ContinueOnError)
 	got.flags(fs)
 	none := func(string) (string, bool) { return "", false }
-	if err := fillSettings(fs, none, path, true); err != nil {
+	if _, err := fillSettings(fs, none, path, true); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {

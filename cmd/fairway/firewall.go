@@ -15,6 +15,9 @@ import (
 	"fairway/nat/unroutable"
 )
 
+// forwardGuarded is the file that says that the policy of FORWARD is our doing.
+func forwardGuarded(c config) string { return filepath.Join(c.StateDir, "forward-guarded") }
+
 // newFirewall returns the backend of a choice, whose subnets are unroutable
 // without it and whose bridges firewalld lets pass, and the zone that is told
 // so. Auto is nftables wherever the kernel has what that needs.
@@ -23,7 +26,7 @@ func newFirewall(ctx context.Context, c config, instance string, log logrus.Fiel
 	if err != nil {
 		return nil, nil, err
 	}
-	opts := nat.Options{Instance: instance, Log: log, Step: step, Marks: marks, ForwardGuard: filepath.Join(c.StateDir, "forward-guarded")}
+	opts := nat.Options{Instance: instance, Log: log, Step: step, Marks: marks, ForwardGuard: forwardGuarded(c)}
 	b, err := newBackend(ctx, c.Firewall, opts)
 	if err != nil {
 		return nil, nil, err

@@ -67,7 +67,7 @@ func newGround(cmd *cobra.Command, v *view, file string) (*ground, error) {
 		}
 	} else {
 		g.statusErr = err
-		if err := fillSettings(settings, os.LookupEnv, file, cmd.Flags().Changed("config")); err != nil {
+		if _, err := fillSettings(settings, os.LookupEnv, file, cmd.Flags().Changed("config")); err != nil {
 			return nil, err
 		}
 	}

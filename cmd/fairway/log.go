@@ -13,22 +13,26 @@ import (
 func newLog(w io.Writer, cfg config, journal bool) *logrus.Logger {
 	log := logrus.New()
 	log.SetOutput(w)
+	setLog(log, cfg, journal)
+	return log
+}
+
+// setLog makes a log as the settings say; it may be in use.
+func setLog(log *logrus.Logger, cfg config, journal bool) {
 	if level, err := logrus.ParseLevel(cfg.LogLevel); err == nil {
 		log.SetLevel(level)
 	}
-	switch {
-	case cfg.LogFormat == "json":
-		log.SetFormatter(&logrus.JSONFormatter{DisableTimestamp: journal})
-	default:
-		log.SetFormatter(&logrus.TextFormatter{
-			DisableColors: true, FullTimestamp: true, DisableTimestamp: journal,
-			TimestampFormat: "2006-01-02T15:04:05.000Z07:00",
-		})
+	var format logrus.Formatter = &logrus.TextFormatter{
+		DisableColors: true, FullTimestamp: true, DisableTimestamp: journal,
+		TimestampFormat: "2006-01-02T15:04:05.000Z07:00",
+	}
+	if cfg.LogFormat == "json" {
+		format = &logrus.JSONFormatter{DisableTimestamp: journal}
 	}
 	if journal {
-		log.SetFormatter(journalFormatter{log.Formatter})
+		format = journalFormatter{format}
 	}
-	return log
+	log.SetFormatter(format)
 }
 
 // splitLog sends what is no warning to out. Of a managed plugin dockerd takes

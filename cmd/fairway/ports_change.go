@@ -38,7 +38,8 @@ HOST-END:PORT-END publishes as many. What is published is shown.`,
 		},
 	}
 	v.flags(cmd, "print HOST:PORT/PROTO only")
-	networkFlag(cmd, &network)
+	cmd.ValidArgsFunction = names(&v, true, containerNames)
+	networkFlag(cmd, &v, &network)
 	return cmd
 }
 
@@ -73,12 +74,14 @@ back. docker inspect shows them still.`,
 		},
 	}
 	v.socketFlag(cmd)
-	networkFlag(cmd, &network)
+	cmd.ValidArgsFunction = names(&v, true, containerNames)
+	networkFlag(cmd, &v, &network)
 	return cmd
 }
 
-func networkFlag(cmd *cobra.Command, network *string) {
+func networkFlag(cmd *cobra.Command, v *view, network *string) {
 	cmd.Flags().StringVar(network, "network", "", "`name` or ID of the container's network, if not that of its gateway")
+	_ = cmd.RegisterFlagCompletionFunc("network", names(v, false, networkNames))
 }
 
 // changeOf reads the arguments, before the daemon does, so that a mistake in them

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"fairway/admin"
 	"fairway/option"
 
 	"github.com/spf13/pflag"
@@ -33,29 +35,59 @@ func envName(flag string) string {
 	return "FAIRWAY_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// mistakes is all that is wrong with the settings.
+type mistakes []error
+
+func (m mistakes) Error() string {
+	texts := make([]string, len(m))
+	for i, err := range m {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (m mistakes) Is(target error) bool { return target == errUsage }
+
 // fillSettings gives every flag of fs that the command line doesn't have the
-// value of its environment variable, or else of the file. The file at path may
-// be missing unless it must exist.
-func fillSettings(fs *pflag.FlagSet, env func(string) (string, bool), path string, mustExist bool) error {
+// value of its environment variable, or else of the file, and returns where each
+// has its value from, in the form of admin.Setting. The file at path may be
+// missing unless it must exist.
+func fillSettings(fs *pflag.FlagSet, env func(string) (string, bool), path string, mustExist bool) (origins map[string]string, err error) {
 	file, err := readSettings(path, mustExist)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var errs []error
+	var wrong mistakes // those of the file in its order, and others before
+	at := map[error]int{}
 	known := map[string]bool{}
+	origins = map[string]string{}
 	fs.VisitAll(func(f *pflag.Flag) {
-		known[f.Name] = f.Name != "config" && f.Name != "help"
-		if err := fillSetting(f, env, file[f.Name]); err != nil {
-			errs = append(errs, err)
+		if isSetting(f.Name) {
+			known[f.Name] = true
 		}
+		origin, err := fillSetting(f, env, file[f.Name])
+		if err != nil {
+			wrong = append(wrong, err)
+			at[err] = file[f.Name].line
+		}
+		origins[f.Name] = origin
 	})
 	for _, key := range file.names() {
 		if !known[key] {
-			errs = append(errs, usagef("%s: key %q: unknown%s", file[key].place, key, nearest(key, known)))
+			err := usagef("%s: key %q: unknown%s", file[key].place, key, nearest(key, known))
+			wrong = append(wrong, err)
+			at[err] = file[key].line
 		}
 	}
-	return errors.Join(errs...)
+	if wrong != nil {
+		slices.SortStableFunc(wrong, func(a, b error) int { return cmp.Compare(at[a], at[b]) })
+		return nil, wrong
+	}
+	return origins, nil
 }
+
+// isSetting reports whether a flag of the daemon's may stand in its file.
+func isSetting(flag string) bool { return flag != "config" && flag != "help" }
 
 func nearest(name string, known map[string]bool) string {
 	var names []string
@@ -71,34 +103,46 @@ func nearest(name string, known map[string]bool) string {
 	return ""
 }
 
-func fillSetting(f *pflag.Flag, env func(string) (string, bool), s setting) error {
-	if f.Changed || f.Name == "help" {
-		return nil
+func fillSetting(f *pflag.Flag, env func(string) (string, bool), s setting) (origin string, err error) {
+	if f.Changed {
+		return "flag", nil
+	}
+	if f.Name == "help" {
+		return "default", nil
 	}
 	// An empty variable is as good as none, but where "" means something: unit
 	// files and managed plugins list variables without a value.
 	if v, ok := env(envName(f.Name)); ok && (v != "" || mayBeEmpty(f)) {
 		if err := f.Value.Set(v); err != nil {
-			return usagef("environment %s=%q: %s", envName(f.Name), v, err)
+			return "", usagef("environment %s=%q: %s", envName(f.Name), v, err)
 		}
-		return nil
+		return "environment " + envName(f.Name), nil
 	}
 	for _, v := range s.values {
 		if err := f.Value.Set(v); err != nil {
-			return usagef("%s: %s: %q: %s", s.place, f.Name, v, err)
+			return "", usagef("%s: %s: %q: %s", s.place, f.Name, v, err)
 		}
 	}
-	return nil
+	if len(s.values) > 0 {
+		return s.place, nil
+	}
+	return "default", nil
 }
 
 func mayBeEmpty(f *pflag.Flag) bool {
-	v, ok := f.Value.(*pathValue)
-	return ok && v.empty
+	switch v := f.Value.(type) {
+	case *pathValue:
+		return v.empty
+	case *listenValue:
+		return true
+	}
+	return false
 }
 
 // A setting is what a file says of one key.
 type setting struct {
 	place  string // file:line
+	line   int
 	values []string
 }
 
@@ -157,7 +201,7 @@ func parseSettings(path string, r io.Reader) (settings, error) {
 		if err != nil {
 			return nil, usagef("%s: %s: %s", place, key.Value, err)
 		}
-		s[key.Value] = setting{place: place, values: values}
+		s[key.Value] = setting{place: place, line: key.Line, values: values}
 	}
 	return s, nil
 }
@@ -183,15 +227,15 @@ func scalars(n *yaml.Node) ([]string, error) {
 	return nil, errors.New("want a plain value or a list of them")
 }
 
-// shownSettings returns the values of the flags that have one word for it, by
+// shownSettings returns the values of settings that have one word for it, by
 // name.
-func shownSettings(fs *pflag.FlagSet) map[string]string {
+func shownSettings(all []admin.Setting) map[string]string {
 	out := map[string]string{}
-	fs.VisitAll(func(f *pflag.Flag) {
-		if f.Name != "config" && f.Name != "help" && f.Name != "default-address-pool" {
-			out[f.Name] = f.Value.String()
+	for _, s := range all {
+		if s.Name != "default-address-pool" {
+			out[s.Name] = s.Value
 		}
-	})
+	}
 	return out
 }
 

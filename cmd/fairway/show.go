@@ -49,7 +49,7 @@ func (v *view) socketFlag(cmd *cobra.Command) {
 // client returns the client for the daemon that the flag or the environment names.
 func (v *view) client(cmd *cobra.Command) (*admin.Client, error) {
 	f := cmd.Flags().Lookup("admin-socket")
-	if err := fillSetting(f, os.LookupEnv, setting{}); err != nil {
+	if _, err := fillSetting(f, os.LookupEnv, setting{}); err != nil {
 		return nil, err
 	}
 	return admin.NewClient(v.socket), nil

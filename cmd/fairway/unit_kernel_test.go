@@ -234,6 +234,32 @@ func TestUnitsUnderSystemd(t *testing.T) {
 		t.Errorf("rules:\n%s", rules)
 	}
 
+	if out := b.run("systemctl", "reload", "fairway.service"); out != "" {
+		t.Errorf("reload: %s", out)
+	}
+	await(t, "the reload", func() error {
+		if log := b.run("cat", "/var/log/fairway"); !strings.Contains(log, "msg=reloaded") {
+			return errors.New("the log doesn't tell of it")
+		}
+		return nil
+	})
+	metrics := b.run("curl", "-sS", "--unix-socket", "/run/fairway/admin.sock", "http://fairway/metrics")
+	for _, line := range []string{
+		`fairway_endpoints{mode="bridge",network="n1"} 1`, `fairway_pool_addresses{pool="10.99.0.0/24",space="fairway-local",state="used"} 2`,
+		`fairway_published_ports{network="n1",proto="tcp"} 2`, `fairway_endpoint_receive_packets_total{container="",network="n1"} `,
+		`fairway_driver_requests_total{code="ok",method="NetworkDriver.Join"} 1`, "fairway_store_commit_duration_seconds_count ",
+		"fairway_reconcile_failing 0", "process_open_fds ",
+	} {
+		if !strings.Contains(metrics, "\n"+line) {
+			t.Errorf("metrics have no line %s:\n%s", line, metrics)
+		}
+	}
+
+	if got := b.run("sh", "-c", "TEST_FAIRWAY=1 /opt/fairway store check"); !strings.Contains(got, ": good: schema ") ||
+		!strings.Contains(got, "1 networks, 1 endpoints, 1 pools, 2 addresses") || !strings.HasPrefix(got, "/var/lib/fairway/backup/") {
+		t.Errorf("store check of a daemon that runs:\n%s", got)
+	}
+
 	b.run("systemctl", "kill", "-s", "KILL", "fairway.service")
 	b.call("NetworkDriver.EndpointOperInfo", `{`+ref+`}`)
 	if got := b.run("sh", "-c", "TEST_FAIRWAY=1 /opt/fairway ports"); !strings.Contains(got, "10.99.0.2:80") {

@@ -17,7 +17,7 @@ import (
 // mayImport says which of our packages a package may import: a request goes one
 // way, plugin → driver → mode → link and nat, and store is below them all.
 var mayImport = map[string][]string{
-	"cmd/fairway":    {"admin", "bridge", "dhcp", "doctor", "driver", "engine", "ipam", "link", "macvlan", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "plugin", "store", "trace", "transparent", "watch"},
+	"cmd/fairway":    {"admin", "bridge", "dhcp", "doctor", "driver", "engine", "install", "ipam", "link", "macvlan", "metrics", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "packaging", "plugin", "store", "trace", "transparent", "watch"},
 	"plugin":         {"driver", "ipam", "store", "link"},
 	"admin":          {"store"},
 	"driver":         {"link", "nat", "store", "option"},
@@ -29,6 +29,10 @@ var mayImport = map[string][]string{
 	"dhcp":           {"store"},
 	"doctor":         {"admin", "link", "nat", "store"},
 	"engine":         {},
+	"metrics":        {"store"},
+	"install":        {},
+	"packaging":      {},
+	"packaging/sbom": {},
 	"nat/iptables":   {"nat"},
 	"nat/nftables":   {"nat", "nat/iptables"},
 	"nat/firewalld":  {"nat"},
@@ -44,7 +48,7 @@ var mayImport = map[string][]string{
 }
 
 // mayRun says which packages may start other programs.
-var mayRun = []string{"nat/iptables", "doctor", "trace"}
+var mayRun = []string{"install", "nat/iptables", "doctor", "trace"}
 
 const module = "fairway/"
 
@@ -90,8 +94,8 @@ func TestPackageComments(t *testing.T) {
 	})
 	for dir := range mayImport {
 		begin := "Package " + filepath.Base(dir) + " "
-		if dir == "cmd/fairway" {
-			begin = "Command fairway " // a program: see go.dev/doc/comment
+		if dir == "cmd/fairway" || dir == "packaging/sbom" {
+			begin = "Command " + filepath.Base(dir) + " " // a program: see go.dev/doc/comment
 		}
 		if !strings.HasPrefix(said[dir], begin) {
 			t.Errorf("package %s: its comment is %q, want it to begin with %q", dir, said[dir], begin)

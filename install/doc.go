@@ -1,0 +1,2 @@
+// Package install puts fairway on a host, and takes it off again.
+package install
