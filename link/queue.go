@@ -27,6 +27,7 @@ type place struct{ namespace, link string }
 type removal struct {
 	place
 	mark string
+	then func() // done after it, before others hear that it is gone; nil for nothing
 	done chan struct{}
 }
 
@@ -35,7 +36,10 @@ type removal struct {
 const maxGroup = 32
 
 // enqueue has a link removed soon.
-func (c *Conn) enqueue(namespace, name, alias string) {
+func (c *Conn) enqueue(namespace, name, alias string) { c.enqueueThen(namespace, name, alias, nil) }
+
+// enqueueThen has a link removed soon, and something done then.
+func (c *Conn) enqueueThen(namespace, name, alias string, then func()) {
 	q := &c.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -46,7 +50,7 @@ func (c *Conn) enqueue(namespace, name, alias string) {
 	if q.pending == nil {
 		q.pending = map[place]*removal{}
 	}
-	r := &removal{at, alias, make(chan struct{})}
+	r := &removal{at, alias, then, make(chan struct{})}
 	q.pending[at] = r
 	q.waiting = append(q.waiting, r)
 	if !q.running {
@@ -150,6 +154,11 @@ func (c *Conn) work() {
 		c.opts.Step("link.delete")
 		if err := c.delete(group); err != nil {
 			c.log.Error(err) // Reconcile finds what is left
+		}
+		for _, r := range group {
+			if r.then != nil {
+				r.then()
+			}
 		}
 		c.queue.finish(group)
 	}

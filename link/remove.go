@@ -36,7 +36,8 @@ func (c *Conn) Remove(ctx context.Context, objs Set) error {
 			case Shim:
 				c.enqueue(o.Namespace, o.Name, o.Alias)
 			case Macvlan:
-				c.enqueue(o.Namespace, o.Name, o.Alias)
+				// Docker may be about to move it: once it isn't here, it is there or nowhere.
+				c.enqueueThen(o.Namespace, o.Name, o.Alias, func() { c.enqueueInside(o) })
 				c.enqueueInside(o)
 			case orphan:
 				c.enqueue(o.namespace, o.name, o.alias)

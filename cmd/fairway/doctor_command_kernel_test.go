@@ -42,7 +42,10 @@ func TestDoctorCommand(t *testing.T) {
 	w.exits(t, exitPartly, "0 bad, 1 warnings", "fairway doctor --fix --yes FW020 FW021 </dev/null")
 	w.exits(t, exitBad, "nothing here is repaired by itself", "fairway doctor --fix --yes FW021 </dev/null")
 	w.sh(t, "ip link set eth0 mtu 1500")
-	w.exits(t, exitPermission, "hint: run it with sudo", "chmod 755 /run/bin; setpriv --reuid 65534 --clear-groups fairway doctor </dev/null")
+	// Where go test keeps its binaries is for root alone.
+	w.sh(t, `self=$(sed -n 's/^exec \(.*\) "$@"$/\1/p' /run/bin/fairway); cp $self /run/bin/self
+		sed "s,$self,/run/bin/self," /run/bin/fairway >/run/bin/for-all; chmod 755 /run/bin /run/bin/*`)
+	w.exits(t, exitPermission, "hint: run it with sudo", "setpriv --reuid 65534 --clear-groups for-all doctor </dev/null")
 
 	w.sh(t, "fairway doctor FW020 --watch 1s >/run/watch 2>&1 & echo $! >/run/watcher")
 	for _, step := range []struct{ script, says string }{
