@@ -96,7 +96,7 @@ func (d *daemon) compose(disk *records, log logrus.FieldLogger, found store.Reco
 			View:   func(n store.Network) (driver.View, error) { return macvlan.New(instance, n) },
 		}},
 		Store: disk, Kernel: d.conn, Firewall: d.filter, Ports: d.table,
-		Connections: connections{d.process}, Pools: d.ipam, IPForward: true, Sandboxes: sandboxes{d.process},
+		Connections: connections{d.process}, Pools: d.ipam, IPForward: true, HostIPv6: true, Sandboxes: sandboxes{d.process},
 		Refresh: func() {}, Log: log, Grace: grace,
 	}, found)
 	return err
