@@ -99,7 +99,7 @@ func Table(o *Options) option.Table {
 	return option.Table{
 		row("mode", "bridge", "The network mode: bridge; or macvlan, ipvlan or transparent, which have options of their own (macvlan.md, ipvlan.md, transparent.md).", option.OneOf(&mode, "bridge")),
 		row("mtu", mtuRange, "MTU of the bridge and of the containers' interfaces; default: that of the link the host's default route leaves by.", option.Int(&o.MTU, 68, 65535)),
-		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", routes(&o.Routes)),
+		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", option.Routes(&o.Routes)),
 		row("gateway", "none", "none: containers get no default route from the network.", func(s string) error {
 			err := option.OneOf(&none, noGateway)(s)
 			o.NoGateway = err == nil
@@ -184,21 +184,6 @@ func linkNames(dst *[]string) func(string) error {
 			}
 		}
 		*dst = names
-		return nil
-	}
-}
-
-// routes sets dst from a list of routes.
-func routes(dst *[]link.Route) func(string) error {
-	return func(s string) error {
-		all, err := option.Routes(s)
-		if err != nil {
-			return err
-		}
-		*dst = nil
-		for _, r := range all {
-			*dst = append(*dst, link.Route(r))
-		}
 		return nil
 	}
 }

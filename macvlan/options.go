@@ -79,7 +79,7 @@ func Table(o *Options) option.Table {
 		row("vlan", "a number from 1 to 4094", "VLAN of the parent that the containers are on: parent=eth0 with vlan=40 is parent=eth0.40. Its link is made if it isn't there.", option.Int(&o.VLAN, 1, 4094)),
 		row("macvlan_mode", "bridge, private, vepa or passthru", "Who reaches whom of the containers on one parent: bridge: directly; private: nobody; vepa: by way of a switch that sends frames back; passthru: there is just one, which has the parent for itself.", orEmpty(&o.Mode, modes...)),
 		row("mtu", mtuRange, "MTU of the containers' interfaces, at most the parent's.", option.Int(&o.MTU, 68, 65535)),
-		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", routes(&o.Routes)),
+		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", option.Routes(&o.Routes)),
 		row("gateway", "none", "none: containers get no default route, though Docker names a gateway.", func(s string) error {
 			err := option.OneOf(&none, noGateway)(s)
 			o.NoGateway = err == nil
@@ -137,21 +137,6 @@ func orEmpty[T ~string](dst *T, words ...T) func(string) error {
 			return nil
 		}
 		return option.OneOf(dst, words...)(s)
-	}
-}
-
-// routes sets dst from a list of routes.
-func routes(dst *[]link.Route) func(string) error {
-	return func(s string) error {
-		all, err := option.Routes(s)
-		if err != nil {
-			return err
-		}
-		*dst = nil
-		for _, r := range all {
-			*dst = append(*dst, link.Route(r))
-		}
-		return nil
 	}
 }
 

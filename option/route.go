@@ -6,15 +6,29 @@ import (
 	"strings"
 )
 
-// A Route is a static route by a next hop.
-type Route struct {
+// A route is a static route by a next hop.
+type route = struct {
 	Destination netip.Prefix
 	NextHop     netip.Addr
 }
 
-// Routes reads "10.0.0.0/8 via 172.20.0.9, fd00:8::/64 via fd00::9". A default
-// route is none: it is the gateway's business.
-func Routes(s string) (out []Route, err error) {
+// Routes sets dst from "10.0.0.0/8 via 172.20.0.9, fd00:8::/64 via fd00::9". A
+// default route is none: it is the gateway's business.
+func Routes[R ~route](dst *[]R) func(string) error {
+	return func(s string) error {
+		all, err := parseRoutes(s)
+		if err != nil {
+			return err
+		}
+		*dst = nil
+		for _, r := range all {
+			*dst = append(*dst, R(r))
+		}
+		return nil
+	}
+}
+
+func parseRoutes(s string) (out []route, err error) {
 	for part := range strings.SplitSeq(s, ",") {
 		word := strings.Fields(part)
 		if len(word) != 3 || word[1] != "via" {
@@ -28,7 +42,7 @@ func Routes(s string) (out []Route, err error) {
 		if err != nil || via.Zone() != "" || via.Is4() != to.Addr().Is4() {
 			return nil, errors.New("no next hop")
 		}
-		out = append(out, Route{Destination: to, NextHop: via})
+		out = append(out, route{Destination: to, NextHop: via})
 	}
 	return out, nil
 }

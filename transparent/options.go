@@ -70,7 +70,7 @@ func Table(o *Options) option.Table {
 		row("mode", "transparent", "The network mode.", option.OneOf(&mode, "transparent")),
 		row("parent", "the name of a link: at most 15 letters, digits, - _ . @", "The bridge that containers are attached to; it is there already, and stays as it is.", option.LinkName(&o.Parent)),
 		row("mtu", mtuRange, "MTU of the containers' interfaces, at most the bridge's.", option.Int(&o.MTU, 68, 65535)),
-		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", routes(&o.Routes)),
+		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", option.Routes(&o.Routes)),
 		row("gateway", "none", "none: containers get no default route, though Docker names a gateway.", func(s string) error {
 			err := option.OneOf(&none, noGateway)(s)
 			o.NoGateway = err == nil
@@ -128,21 +128,6 @@ func checkPort(pairs map[string]string, v link.PortVLANs, spoof antispoof) error
 		return fmt.Errorf("option antispoof=%q: not allowed with trunk: the guard doesn't look into frames with tags", pairs["antispoof"])
 	}
 	return nil
-}
-
-// routes sets dst from a list of routes.
-func routes(dst *[]link.Route) func(string) error {
-	return func(s string) error {
-		all, err := option.Routes(s)
-		if err != nil {
-			return err
-		}
-		*dst = nil
-		for _, r := range all {
-			*dst = append(*dst, link.Route(r))
-		}
-		return nil
-	}
 }
 
 // EndpointOptions are the settings of one endpoint (--network name=…,
