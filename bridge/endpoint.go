@@ -32,7 +32,7 @@ func (n Network) CheckEndpoint(e store.Endpoint) error {
 		if !p.IsValid() {
 			continue
 		}
-		s, ok := n.subnet(p.Addr())
+		s, ok := n.SubnetOf(p.Addr())
 		if !ok {
 			return fmt.Errorf("address %s: in no subnet of the network", p.Addr())
 		}
@@ -41,15 +41,6 @@ func (n Network) CheckEndpoint(e store.Endpoint) error {
 		}
 	}
 	return nil
-}
-
-func (n Network) subnet(a netip.Addr) (store.Subnet, bool) {
-	for _, s := range n.Subnets {
-		if s.Prefix.Contains(a) {
-			return s, true
-		}
-	}
-	return store.Subnet{}, false
 }
 
 // Attachment returns what the kernel must hold for e to be attached to n: a
@@ -93,14 +84,7 @@ func (n Network) Guarded(e store.Endpoint) (g nat.Guarded, ok bool) {
 		return g, false
 	}
 	mac, _ := net.ParseMAC(e.MAC)
-	g = nat.Guarded{Port: e.HostLink, ID: e.ID, MACs: append([]net.HardwareAddr{mac}, o.Senders.MACs...), Prefixes: o.Senders.Prefixes}
-	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
-		if p.IsValid() {
-			g.Addresses = append(g.Addresses, p.Addr())
-		}
-	}
-	g.Addresses = append(g.Addresses, o.Senders.Addresses...)
-	return g, true
+	return o.Senders.Guard(e.HostLink, e.ID, mac, e.IPv4.Addr(), e.IPv6.Addr()), true
 }
 
 // Inside returns how the endpoint's interface in the sandbox is configured.

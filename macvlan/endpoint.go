@@ -28,24 +28,13 @@ func (n Network) CheckEndpoint(e store.Endpoint) error {
 		if !p.IsValid() {
 			continue
 		}
-		if s, ok := n.subnet(p); !ok {
+		if s, ok := n.SubnetOf(p.Addr()); !ok {
 			return fmt.Errorf("address %s: in no subnet of the network", p.Addr())
 		} else if n.gateway(s) == p.Addr() {
 			return fmt.Errorf("address %s: is the network's gateway", p.Addr())
 		}
 	}
 	return beside.CheckEndpoint(n.Network, e)
-}
-
-// subnet returns the subnet that an address is in. There may be several in a
-// family.
-func (n Network) subnet(p netip.Prefix) (store.Subnet, bool) {
-	for _, s := range n.Subnets {
-		if p.IsValid() && s.Prefix.Contains(p.Addr()) {
-			return s, true
-		}
-	}
-	return store.Subnet{}, false
 }
 
 // Attachment returns what the kernel must hold for e to be attached to n: a
@@ -68,7 +57,7 @@ func (n Network) PortPrefix(store.Endpoint) string { return "" }
 func (n Network) Inside(e store.Endpoint) link.Inside {
 	in := link.Inside{Prefix: n.set.IfacePrefix}
 	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
-		s, ok := n.subnet(p)
+		s, ok := n.SubnetOf(p.Addr())
 		if !ok {
 			continue
 		}

@@ -42,6 +42,16 @@ type Senders struct {
 	Prefixes  []netip.Prefix // masked, none in another, and none a single address
 }
 
+// Guard returns what the port of an endpoint may send from: its own MAC and IP
+// addresses, of which those that aren't valid are left out, and s.
+func (s Senders) Guard(port, id string, mac net.HardwareAddr, own ...netip.Addr) Guarded {
+	own = slices.DeleteFunc(own, func(ip netip.Addr) bool { return !ip.IsValid() })
+	return Guarded{
+		Port: port, ID: id, MACs: append([]net.HardwareAddr{mac}, s.MACs...),
+		Addresses: append(own, s.Addresses...), Prefixes: s.Prefixes,
+	}
+}
+
 // SendersAllowed says what ParseSenders takes.
 const SendersAllowed = "a list of addresses, prefixes and MAC addresses, separated by ,"
 

@@ -61,3 +61,14 @@ type Subnet struct {
 
 // Is6 reports whether the subnet is an IPv6 one.
 func (s Subnet) Is6() bool { return s.Prefix.Addr().Is6() }
+
+// SubnetOf returns the subnet that an address is in, of which there may be several
+// in a family; false if there is none.
+func (n Network) SubnetOf(ip netip.Addr) (Subnet, bool) {
+	for _, s := range n.Subnets {
+		if s.Prefix.Contains(ip) {
+			return s, true
+		}
+	}
+	return Subnet{}, false
+}

@@ -23,24 +23,13 @@ func (n Network) CheckEndpoint(e store.Endpoint) error {
 		if !p.IsValid() {
 			continue
 		}
-		if s, ok := n.subnet(p); !ok {
+		if s, ok := n.SubnetOf(p.Addr()); !ok {
 			return fmt.Errorf("address %s: in no subnet of the network", p.Addr())
 		} else if n.gateway(s) == p.Addr() {
 			return fmt.Errorf("address %s: is the network's gateway", p.Addr())
 		}
 	}
 	return nil
-}
-
-// subnet returns the subnet that an address is in. There may be several in a
-// family.
-func (n Network) subnet(p netip.Prefix) (store.Subnet, bool) {
-	for _, s := range n.Subnets {
-		if p.IsValid() && s.Prefix.Contains(p.Addr()) {
-			return s, true
-		}
-	}
-	return store.Subnet{}, false
 }
 
 // Attachment returns what the kernel must hold for e to be attached to n: a veth
@@ -73,21 +62,14 @@ func (n Network) Guarded(e store.Endpoint) (g nat.Guarded, ok bool) {
 		return g, false
 	}
 	mac, _ := net.ParseMAC(e.MAC)
-	g = nat.Guarded{Port: e.HostLink, ID: e.ID, MACs: append([]net.HardwareAddr{mac}, o.Senders.MACs...), Prefixes: o.Senders.Prefixes}
-	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
-		if p.IsValid() {
-			g.Addresses = append(g.Addresses, p.Addr())
-		}
-	}
-	g.Addresses = append(g.Addresses, o.Senders.Addresses...)
-	return g, true
+	return o.Senders.Guard(e.HostLink, e.ID, mac, e.IPv4.Addr(), e.IPv6.Addr()), true
 }
 
 // Inside returns how the endpoint's interface in the sandbox is configured.
 func (n Network) Inside(e store.Endpoint) link.Inside {
 	in := link.Inside{Prefix: n.set.IfacePrefix}
 	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
-		s, ok := n.subnet(p)
+		s, ok := n.SubnetOf(p.Addr())
 		if !ok {
 			continue
 		}
