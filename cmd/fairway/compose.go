@@ -26,7 +26,8 @@ import (
 
 // compose builds the daemon's parts from the real packages: the one place that
 // knows them all. What it opens, parts.close closes; what it returns an error
-// for, it has closed itself. Committed is told of the store's commits. It starts nothing: what runs is a task.
+// for, it has closed itself. Committed is told of the store's commits. It starts
+// nothing: what runs is a task.
 func compose(ctx context.Context, c config, log logrus.FieldLogger, committed func(time.Duration)) (p parts, err error) {
 	var open closers
 	defer func() {
@@ -139,7 +140,8 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 // watchKernel makes what has harm by others repaired at once.
 func watchKernel(instance string, d *driver.Driver, log logrus.FieldLogger) (*watch.Watcher, error) {
 	return watch.New(watch.Options{
-		Instance: instance, RuleProtocol: unroutable.Protocol, Wanted: d.Wants, Parent: d.IsParent, Log: log, Links: look(log, d.Reconcile), Firewall: look(log, d.RepairFirewall),
+		Instance: instance, RuleProtocol: unroutable.Protocol, Wanted: d.Wants, Parent: d.IsParent, Log: log,
+		Links: look(log, d.Reconcile), Firewall: look(log, d.RepairFirewall),
 	})
 }
 
