@@ -17,8 +17,6 @@ const perMessage = 400
 // A change is what is written to the elements.
 type change struct{ gone, put fill }
 
-func (c change) empty() bool { return len(c.gone)+len(c.put) == 0 }
-
 // difference returns what takes have to want.
 func difference(have, want fill) change {
 	c := change{gone: fill{}, put: fill{}}
