@@ -162,9 +162,6 @@ func (o Options) ParseEndpointOptions(pairs map[string]string) (EndpointOptions,
 	return e, checkPort(own, e.VLANs, spoof)
 }
 
-// EndpointTable returns the options of an endpoint.
-func EndpointTable() option.Table { return endpointTable(&EndpointOptions{}, new(antispoof)) }
-
 func endpointTable(e *EndpointOptions, spoof *antispoof) option.Table {
 	return append(portTable(&e.VLANs, &e.Isolated, spoof, &e.Senders),
 		row(ifnameLabel, "the name of a link", "Name of the interface in the container; engines so far ignore it.", option.LinkName(&e.IfaceName)))
