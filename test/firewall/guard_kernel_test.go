@@ -56,7 +56,7 @@ func testGuardStays(t *testing.T, kind backend) {
 		for _, restart := range []bool{false, true} {
 			w.shell(t, harm)
 			if restart {
-				w.host.do(func() { _ = fw.f.Close() })
+				fw.close(t)
 				fw = w.firewall(t)
 			}
 			repairs := fw.reconcile(t, s)
@@ -77,7 +77,7 @@ func testGuardStays(t *testing.T, kind backend) {
 			t.Errorf("against an administrator: %v", r)
 		}
 		policies("ACCEPT", "ACCEPT")
-		w.host.do(func() { _ = fw.f.Close() })
+		fw.close(t)
 		fw = w.firewall(t)
 	}
 	w.shell(t, "nft flush ruleset; iptables -P FORWARD ACCEPT")

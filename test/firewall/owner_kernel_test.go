@@ -66,11 +66,7 @@ func TestOwned(t *testing.T) {
 	fw.reconcile(t, s) // that took the policy-routing rules
 
 	// Stopped: anybody may; started: it is adopted as it is.
-	w.host.do(func() {
-		if err := fw.f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	fw.close(t)
 	stranger(false, changes[2])
 	fw = w.firewall(t)
 	if r := fw.reconcile(t, s); len(r) != 1 || !strings.Contains(r[0].What, "set ports4 lacked 1 elements") {
@@ -79,15 +75,12 @@ func TestOwned(t *testing.T) {
 	stranger(true, changes...)
 
 	// A table of an older fairway, or kernel, is taken over, too.
-	w.host.do(func() {
-		if err := fw.f.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	fw.close(t)
 	w.host.run(t, "nft", "delete", "table", "inet", "fairway")
 	w.kind = viaOpen
 	old := w.firewall(t)
 	old.apply(t, s)
+	old.close(t)
 	w.kind = viaNftables
 	fw = w.firewall(t)
 	if r := fw.reconcile(t, s); len(r) != 1 || !strings.Contains(r[0].What, "others could change the table") {

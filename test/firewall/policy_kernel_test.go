@@ -4,6 +4,7 @@ package firewall
 
 import (
 	"net/netip"
+	"regexp"
 	"testing"
 
 	"fairway/nat"
@@ -31,10 +32,14 @@ func start(t *testing.T, kind backend, vary func(a, b *nat.Network, a1, b1 *nat.
 	return w, fw, s
 }
 
-// table returns what nft(8) shows of our table without counters, "" if there
-// is none.
+// owner is what nft(8) shows of the process that owns a table: it comes and
+// goes with that one's socket.
+var owner = regexp.MustCompile(`(?m) # progname .*$|^\tflags .*\n`)
+
+// table returns what nft(8) shows of our table without counters and owner, ""
+// if there is none.
 func (w *world) table(t testing.TB) string {
-	return w.host.run(t, "sh", "-c", "nft -s list table inet fairway 2>/dev/null || true")
+	return owner.ReplaceAllString(w.host.run(t, "sh", "-c", "nft -s list table inet fairway 2>/dev/null || true"), "")
 }
 
 func (w *world) dump(t *testing.T) {

@@ -101,15 +101,17 @@ func TestReconcileIptables(t *testing.T) {
 func TestReconcileTakesOver(t *testing.T) { eachBackend(t, testReconcileTakesOver) }
 
 func testReconcileTakesOver(t *testing.T, kind backend) {
-	w, _, s := start(t, kind, nil)
+	w, fw, s := start(t, kind, nil)
 	before := w.ours(t)
-	fw := w.firewall(t)
+	fw.close(t)
+	fw = w.firewall(t)
 	if r := fw.reconcile(t, s); len(r) != 0 {
 		t.Errorf("Reconcile by a new Firewall repaired %v", r)
 	}
 	if after := w.ours(t); after != before {
 		t.Errorf("rules changed from\n%s to\n%s", before, after)
 	}
+	fw.close(t)
 	fw = w.firewall(t)
 	if r := fw.reconcile(t, nat.State{}); len(r) == 0 {
 		t.Error("Reconcile to nothing repaired nothing")
@@ -214,6 +216,7 @@ func testUplinkBridge(t *testing.T, kind backend) {
 			{"unpublished", w.lan, "tcp", "172.30.1.2:81", ""},
 		})
 		w.dump(t)
+		fw.close(t)
 	}
 }
 

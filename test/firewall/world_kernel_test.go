@@ -198,6 +198,7 @@ func (w *world) firewall(t testing.TB) *hosted {
 	if h.f == nil {
 		t.FailNow()
 	}
+	t.Cleanup(func() { h.close(t) }) // not before: its table would be an orphan
 	return h
 }
 
@@ -205,6 +206,16 @@ func (w *world) firewall(t testing.TB) *hosted {
 type hosted struct {
 	f    firewall
 	host *namespace
+}
+
+// close ends a Firewall's use, as the end of its process does.
+func (h *hosted) close(t testing.TB) {
+	t.Helper()
+	h.host.do(func() {
+		if err := h.f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func (h *hosted) apply(t testing.TB, s nat.State) {
