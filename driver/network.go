@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"fairway/event"
 	"fairway/link"
 	"fairway/nat"
 	"fairway/store"
@@ -89,6 +90,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	for _, s := range n.Subnets {
 		d.opts.Pools.Confirm(s.Space, s.Prefix, addressesOf(s)...)
 	}
+	d.event(event.NetworkCreate, n).WithField("mode", n.Mode).Info("network made")
 	return nil
 }
 
@@ -375,6 +377,7 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 		}
 		defer alone.release()
 	}
+	defer func() { d.event(event.NetworkRemove, n).Info("network removed") }() // whatever fails, Docker has forgotten it
 	endpoints := d.endpointsOf(n.ID)
 	changes := []store.Change{store.DeleteNetwork(n.ID)}
 	for _, e := range endpoints {
