@@ -50,10 +50,10 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 			all = append([]event.Event{tooSlow(next, lost)}, all...)
 		}
 		next += lost
-		names := s.containersOf(all)
+		containers, networks := s.called(all)
 		for _, e := range all {
 			next = max(next, e.Number+1)
-			if !e.Time.Before(since) && out.Encode(withContainer(e, names)) != nil {
+			if !e.Time.Before(since) && out.Encode(withNames(e, containers, networks)) != nil {
 				return
 			}
 		}
@@ -77,28 +77,35 @@ func tooSlow(number, lost uint64) event.Event {
 	}
 }
 
-// containersOf returns the names of containers by endpoint, if an event is of an
-// endpoint and doesn't say: they become known a moment later.
-func (s *Server) containersOf(all []event.Event) map[string]string {
-	var names map[string]string
+// called returns the names of containers by endpoint, and of networks, both by
+// their IDs, if an event is of one of them: they become known a moment after it.
+func (s *Server) called(all []event.Event) (containers, networks map[string]string) {
 	for _, e := range all {
-		if e.Fields["endpoint"] == "" || e.Fields["container"] != "" {
-			continue
-		}
-		if names == nil {
-			names = map[string]string{}
+		if e.Fields["endpoint"] != "" && containers == nil {
+			containers = map[string]string{}
 			for _, r := range s.Records.Endpoints() {
-				names[r.ID] = r.Container
+				containers[r.ID] = r.Container
 			}
 		}
+		if e.Fields["network_id"] != "" && networks == nil {
+			networks = networkNames(s.Records)
+		}
 	}
-	return names
+	return containers, networks
 }
 
-func withContainer(e event.Event, names map[string]string) event.Event {
-	if name := names[e.Fields["endpoint"]]; name != "" && e.Fields["container"] == "" {
-		e.Fields = maps.Clone(e.Fields) // the ring's are everybody's
-		e.Fields["container"] = name
+// withNames returns e with names that are known by now.
+func withNames(e event.Event, containers, networks map[string]string) event.Event {
+	container, network := containers[e.Fields["endpoint"]], networks[e.Fields["network_id"]]
+	if container == "" && network == "" {
+		return e
+	}
+	e.Fields = maps.Clone(e.Fields) // the ring's are everybody's
+	if container != "" {
+		e.Fields["container"] = container
+	}
+	if network != "" {
+		e.Fields["network"] = network
 	}
 	return e
 }

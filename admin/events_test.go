@@ -27,7 +27,7 @@ func newEventServer(size int) (*Server, *logrus.Logger) {
 func TestEvents(t *testing.T) {
 	s, log := newEventServer(10)
 	c := serve(t, s)
-	log.WithField(event.Field, event.Attach).WithField("endpoint", "e1").Info("attached")
+	log.WithField(event.Field, event.Attach).WithField("endpoint", "e1").WithField("network_id", "eeee0000").Info("attached")
 	time.Sleep(2 * time.Millisecond) // times are what is told apart
 	mark := time.Now()
 	time.Sleep(2 * time.Millisecond)
@@ -35,7 +35,7 @@ func TestEvents(t *testing.T) {
 	list := func(since time.Time) string {
 		var words []string
 		err := c.Events(t.Context(), since, false, func(e event.Event) error {
-			words = append(words, strings.TrimSpace(e.Kind+" "+e.Fields["container"]))
+			words = append(words, strings.Join(strings.Fields(e.Kind+" "+e.Fields["container"]+" "+e.Fields["network"]), " "))
 			return nil
 		})
 		if err != nil {
@@ -43,7 +43,7 @@ func TestEvents(t *testing.T) {
 		}
 		return strings.Join(words, ", ")
 	}
-	if got := list(time.Time{}); got != "attach app, repair" {
+	if got := list(time.Time{}); got != "attach app web, repair" {
 		t.Errorf("all kept: %s", got)
 	}
 	if got := list(mark); got != "repair" {

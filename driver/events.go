@@ -13,13 +13,13 @@ import (
 
 // event returns the log for an event of a network.
 func (d *Driver) event(kind string, n network) logrus.FieldLogger {
-	return d.log.WithFields(logrus.Fields{event.Field: kind, "network": n.title()})
+	return d.log.WithFields(logrus.Fields{event.Field: kind, "network": n.title(), "network_id": n.ID})
 }
 
 // eventOf returns the log for an event of an endpoint, with the container's name
 // if that is known by now.
 func (d *Driver) eventOf(kind string, n network, e store.Endpoint) logrus.FieldLogger {
-	fields := logrus.Fields{event.Field: kind, "network": n.title(), "endpoint": e.ID}
+	fields := logrus.Fields{event.Field: kind, "network": n.title(), "network_id": n.ID, "endpoint": e.ID}
 	var addresses []string
 	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
 		if p.IsValid() {

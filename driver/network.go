@@ -377,8 +377,8 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 		}
 		defer alone.release()
 	}
-	defer func() { d.event(event.NetworkRemove, n).Info("network removed") }() // whatever fails, Docker has forgotten it
 	endpoints := d.endpointsOf(n.ID)
+	defer func() { d.event(event.NetworkRemove, n).Info("network removed") }() // whatever fails, Docker has forgotten it
 	changes := []store.Change{store.DeleteNetwork(n.ID)}
 	for _, e := range endpoints {
 		d.hadBy(n, e)

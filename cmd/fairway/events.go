@@ -123,6 +123,9 @@ func printHappened(w io.Writer, e event.Event, asJSON bool) error {
 	words := []string{e.Time.UTC().Format("2006-01-02T15:04:05.000Z"), e.Kind + ":", e.Message}
 	for _, name := range slices.Sorted(maps.Keys(e.Fields)) {
 		value := e.Fields[name]
+		if name == "network_id" { // its name is there, too
+			continue
+		}
 		if name == "endpoint" && len(value) > 12 {
 			value = value[:12]
 		}

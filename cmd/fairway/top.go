@@ -50,7 +50,7 @@ list is printed of what happened within --interval.`,
 	f := cmd.Flags()
 	t.flags(cmd, "print IDs of endpoints only")
 	f.BoolVar(&t.once, "once", false, "print one list and end")
-	f.DurationVar(&t.every, "interval", 0, "`time` between two looks (default 1s, 500ms for one list)")
+	f.DurationVar(&t.every, "interval", 0, "`time` between two looks (default 1s, 400ms for one list)")
 	f.Var(&choice{p: &t.order, allowed: words}, "sort", "what comes first: "+oneOf(words))
 	f.StringVar(&t.network, "network", "", "show this `network` only, by its name")
 	f.BoolVar(&t.dropping, "drops", false, "show those that lose packets only")
@@ -72,7 +72,7 @@ func (t *topCommand) run(cmd *cobra.Command) error {
 	if t.once || t.json || t.quiet || t.format != "" || !live || !isTerminal(screen) || !isTerminal(os.Stdin) {
 		return t.list(cmd, func(ctx context.Context, c *admin.Client) (listing, error) {
 			if t.every == 0 {
-				t.every = 500 * time.Millisecond
+				t.every = 400 * time.Millisecond
 			}
 			before, err := c.Traffic(ctx)
 			if err != nil {
