@@ -117,7 +117,8 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 	open.add(changes.Close)
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, leases, log)})
 	shown := operated{d, sentry, leases, backendName(firewall.Backend), log}
-	measure := measured{shown, kernel, pools, records}
+	looks := newExaminer(c, log)
+	measure := measured{shown, kernel, pools, records, looks}
 	return parts{
 		backup: records.Backup, measured: measure, carried: measure.carried,
 		networks: d, addresses: pools, records: shown, publisher: d, peerEngine: engine.PeerEngine,
@@ -130,6 +131,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 			{"guard", shown.watchGuard},
 			{"firewalld", zone.Run},
 			{"proxy", carrier.Run},
+			{"doctor", looks.run},
 			{"reclaim addresses", reclaim(pools, log)},
 			{"back up", func(ctx context.Context) error { return records.BackupEvery(ctx, time.Hour) }},
 		},

@@ -4,23 +4,85 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 )
+
+// fill makes a network with endpoints that have a published port each.
+func (w *ward) fill(b *testing.B, endpoints int) {
+	b.Helper()
+	w.network(b, "big", "10.64.0.0/20", "10.64.0.1/20", `"com.docker.network.bridge.name":"fwbtest"`)
+	w.endpoint(b, "big", "box", "10.64.0.2/20", "", [2]int{8080, 80})
+	for n := 1; n < endpoints; n++ {
+		ref := fmt.Sprintf(`{"NetworkID":"big","EndpointID":"e%d"`, n)
+		w.call(b, "NetworkDriver.CreateEndpoint", fmt.Sprintf(`%s,"Interface":{"Address":"10.64.%d.%d/20"}}`, ref, 1+n/200, 1+n%200))
+		w.call(b, "NetworkDriver.Join", ref+`,"SandboxKey":"/run/netns/box"}`)
+		w.call(b, "NetworkDriver.ProgramExternalConnectivity", fmt.Sprintf(
+			`%s,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":%d,"HostPortEnd":%[2]d}]}}`, ref, 20000+n))
+	}
+}
+
+// BenchmarkStart measures how long the daemon takes from its start until it tells
+// systemd that it is ready, with so many endpoints recorded, and nothing to repair.
+// version is what a start of the program costs alone.
+func BenchmarkStart(b *testing.B) {
+	for _, present := range []int{1, 1000} {
+		w := newWard(b)
+		w.fill(b, present)
+		if n := strings.TrimSpace(w.sh(b, "fairway endpoints -q | wc -l")); n != strconv.Itoa(present) {
+			b.Fatalf("%s endpoints", n)
+		}
+		told, err := net.ListenUnixgram("unixgram", &net.UnixAddr{
+			Name: filepath.Join("/proc", strconv.Itoa(w.init), "root/run/notify"), Net: "unixgram",
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { told.Close() })
+		b.Run(fmt.Sprintf("daemon/present=%d", present), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				w.sh(b, "systemctl stop fairway")
+				b.StartTimer()
+				w.sh(b, "NOTIFY_SOCKET=/run/notify fairway daemon --log-level debug >>/run/log 2>&1 & echo $! >/run/pid")
+				awaitReady(b, told)
+			}
+		})
+		b.Run(fmt.Sprintf("version/present=%d", present), func(b *testing.B) {
+			for b.Loop() {
+				w.sh(b, "fairway version")
+			}
+		})
+	}
+}
+
+// awaitReady waits until a daemon says that it is: sd_notify(3).
+func awaitReady(b *testing.B, told *net.UnixConn) {
+	b.Helper()
+	if err := told.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		b.Fatal(err)
+	}
+	for text := make([]byte, 4096); ; {
+		n, err := told.Read(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if strings.Contains(string(text[:n]), "READY=1") {
+			return
+		}
+	}
+}
 
 // BenchmarkExplain measures the commands that explain things, beside so many
 // endpoints with a published port each: of their process, from start to end.
 func BenchmarkExplain(b *testing.B) {
 	for _, present := range []int{1, 1000} {
 		w := newWard(b)
-		w.network(b, "big", "10.64.0.0/20", "10.64.0.1/20", `"com.docker.network.bridge.name":"fwbtest"`)
-		w.endpoint(b, "big", "box", "10.64.0.2/20", "", [2]int{8080, 80})
-		for n := 1; n < present; n++ {
-			ref := fmt.Sprintf(`{"NetworkID":"big","EndpointID":"e%d"`, n)
-			w.call(b, "NetworkDriver.CreateEndpoint", fmt.Sprintf(`%s,"Interface":{"Address":"10.64.%d.%d/20"}}`, ref, 1+n/200, 1+n%200))
-			w.call(b, "NetworkDriver.Join", ref+`,"SandboxKey":"/run/netns/box"}`)
-			w.call(b, "NetworkDriver.ProgramExternalConnectivity", fmt.Sprintf(
-				`%s,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":%d,"HostPortEnd":%[2]d}]}}`, ref, 20000+n))
-		}
+		w.fill(b, present)
 		port := 8080 // a sandbox has one gateway, the last: its ports count
 		if present > 1 {
 			port = 20000 + present - 1

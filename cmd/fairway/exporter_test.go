@@ -49,6 +49,10 @@ func (someNetwork) Traffic(context.Context) (map[string]metrics.Traffic, error) 
 	return map[string]metrics.Traffic{}, nil
 }
 func (someNetwork) Pools() []metrics.Pool     { return nil }
+func (someNetwork) Leases() []metrics.Lease   { return nil }
+func (someNetwork) Findings() (f []metrics.Finding, at time.Time) {
+	return f, at
+}
 func (someNetwork) Kernel() metrics.Kernel    { return metrics.Kernel{} }
 func (someNetwork) WaitingPorts() int         { return 0 }
 func (someNetwork) StoreSize() (int64, error) { return 1, nil }

@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,10 @@ func TestDHCP(t *testing.T) {
 				h.KillFairway(t)
 				h.StartFairway(t)
 				leased(t, h, ip, "bound")
+				if text := scraped(t, h); !strings.Contains(text, `fairway_dhcp_leases{network="lan",state="bound"} `) ||
+					!strings.Contains(text, `fairway_dhcp_renewals_total{network="lan",result="lost"} 0`) {
+					t.Errorf("metrics:\n%s", text)
+				}
 				h.Docker(t, "restart", "--time", "0", "b1")
 				want(t, "the reserved address after a restart", ip4(t, h, "b1", "lan"), dhcpReserved)
 				neighbour(h).reaches(t, "tcp", at(dhcpReserved, 80), "b1", lab.Neighbour)
@@ -88,6 +93,17 @@ func TestDHCP(t *testing.T) {
 			})
 		}
 	})
+}
+
+// scraped returns the daemon's metrics.
+func scraped(t *testing.T, h *lab.Host) string {
+	t.Helper()
+	socket := fmt.Sprintf("/proc/%d/root/run/fairway/admin.sock", h.PID())
+	out, err := exec.CommandContext(t.Context(), "curl", "-s", "--unix-socket", socket, "http://fairway/metrics").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }
 
 // leased waits until a lease is in a state.

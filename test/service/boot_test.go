@@ -1,0 +1,69 @@
+//go:build release
+
+package service
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// boots is how many containers start with the machine.
+const boots = 50
+
+// TestBoot: containers that start at boot, on fairway's networks, are all there
+// again after a power cut and after a shutdown, with their names, addresses and
+// ports, and the doctor finds nothing.
+func TestBoot(t *testing.T) {
+	t.Parallel()
+	m := boot(t, programs(t, "1"))
+	m.docker()
+	m.sh("/files/fairway1 install && fairway status --check ready --wait 20s && systemctl enable --quiet docker")
+	m.sh(`for n in 1 2 3 4 5; do docker network create -d fairway --ipam-driver fairway net$n; done`)
+	m.sh(fmt.Sprintf(`for i in $(seq %d); do
+		docker run -d --restart always --stop-signal KILL --name c$i --hostname c$i --network net$((i %% 5 + 1)) -p $((8000+i)):80 \
+			box sh -c 'hostname >/index.html; exec httpd -f -p 80 -h /' >/dev/null || exit 1
+	done`, boots))
+	const all = `fairway endpoints --format '{{.Container}} {{.IPv4}}' | sort`
+	m.await("the names of all containers are known", func() error {
+		if n := strings.Count(m.sh(all), "c"); n != boots {
+			return fmt.Errorf("%d of %d", n, boots)
+		}
+		return nil
+	})
+	before := m.sh(all)
+	for _, end := range []struct {
+		how string
+		do  func()
+	}{{"a power cut", m.off}, {"a shutdown", m.shutdown}} {
+		end.do()
+		m.on()
+		m.await("all containers run after "+end.how, m.allRun)
+		m.sh("fairway status --check ready --wait 20s")
+		m.await("the same addresses after "+end.how, func() error {
+			if now := m.sh(all); now != before {
+				return fmt.Errorf("they were\n%s\nand are\n%s", before, now)
+			}
+			return nil
+		})
+		if out, err := m.try("fairway doctor"); err != nil {
+			t.Errorf("after %s: %v\n%s", end.how, err, out)
+		}
+		if out := m.sh("journalctl -q --no-pager -o cat -p err -u fairway; journalctl -q --no-pager -o cat -u docker | grep -i 'failed to start container' || :"); out != "" {
+			t.Errorf("after %s:\n%s", end.how, out)
+		}
+	}
+}
+
+// allRun asks each container by its published port for its name.
+func (m *machine) allRun() error {
+	m.t.Helper()
+	out, err := m.try(fmt.Sprintf(`for i in $(seq %d); do
+		name=$(curl -s --max-time 2 http://127.0.0.1:$((8000+i))/index.html) || name=nobody
+		[ "$name" = c$i ] || { echo "c$i: $name answers"; exit 1; }
+	done`, boots))
+	if err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
