@@ -3,6 +3,7 @@
 package service
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ func TestBoot(t *testing.T) {
 	t.Parallel()
 	m := boot(t, programs(t, "1"))
 	m.docker()
-	m.sh("/files/fairway1 install && fairway status --check ready --wait 20s && systemctl enable --quiet docker")
+	m.sh("/files/fairway1 install && fairway status --check ready --wait 20s && systemctl add-wants multi-user.target docker.service")
 	m.sh(`for n in 1 2 3 4 5; do docker network create -d fairway --ipam-driver fairway net$n; done`)
 	m.sh(fmt.Sprintf(`for i in $(seq %d); do
 		docker run -d --restart always --stop-signal KILL --name c$i --hostname c$i --network net$((i %% 5 + 1)) -p $((8000+i)):80 \
@@ -49,9 +50,27 @@ func TestBoot(t *testing.T) {
 		if out, err := m.try("fairway doctor"); err != nil {
 			t.Errorf("after %s: %v\n%s", end.how, err, out)
 		}
+		m.confined(end.how)
 		if out := m.sh("journalctl -q --no-pager -o cat -p err -u fairway; journalctl -q --no-pager -o cat -u docker | grep -i 'failed to start container' || :"); out != "" {
 			t.Errorf("after %s:\n%s", end.how, out)
 		}
+	}
+}
+
+// confined wants the doctor that the daemon calls for those who read metrics, in
+// the confinement of the unit, to find nothing either.
+func (m *machine) confined(when string) {
+	m.t.Helper()
+	found := ""
+	m.await("the daemon's own doctor has looked after "+when, func() error {
+		found = m.sh("curl -s --unix-socket /run/fairway/admin.sock http://fairway/metrics | grep ^fairway_doctor_ || :")
+		if !strings.Contains(found, "fairway_doctor_last_look") {
+			return errors.New("it hasn't")
+		}
+		return nil
+	})
+	if strings.Contains(found, "fairway_doctor_finding") {
+		m.t.Errorf("after %s the daemon's own doctor finds:\n%s", when, found)
 	}
 }
 

@@ -4,6 +4,7 @@ package service
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -28,7 +29,9 @@ func programs(t *testing.T, versions ...string) string {
 
 func build(t *testing.T, args ...string) {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), "go", append([]string{"build", "-buildvcs=false"}, args...)...).CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"build", "-buildvcs=false"}, args...)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // it runs where no libraries are
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build %v: %v\n%s", args, err, out)
 	}
 }
@@ -37,8 +40,9 @@ func build(t *testing.T, args ...string) {
 func (m *machine) docker() {
 	m.t.Helper()
 	m.sh("systemctl start docker")
-	m.sh(`mkdir -p /tmp/box/bin && cp /bin/busybox /files/probe /tmp/box/bin/
-		for a in $(busybox --list); do ln -sf busybox /tmp/box/bin/$a; done
+	m.sh(`mkdir -p /tmp/box/bin
+		for a in $(busybox --list); do ln -s busybox /tmp/box/bin/$a; done
+		cp --remove-destination /bin/busybox /files/probe /tmp/box/bin/
 		tar -c -C /tmp/box . | docker import --change 'ENV PATH=/bin' --change 'CMD ["sleep", "100000"]' - box`)
 }
 
