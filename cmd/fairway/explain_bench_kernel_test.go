@@ -3,8 +3,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,17 +14,34 @@ import (
 	"time"
 )
 
-// fill makes a network with endpoints that have a published port each.
+// fill makes a network with endpoints that have a sandbox and a published port
+// each.
 func (w *ward) fill(b *testing.B, endpoints int) {
 	b.Helper()
 	w.network(b, "big", "10.64.0.0/20", "10.64.0.1/20", `"com.docker.network.bridge.name":"fwbtest"`)
-	w.endpoint(b, "big", "box", "10.64.0.2/20", "", [2]int{8080, 80})
-	for n := 1; n < endpoints; n++ {
-		ref := fmt.Sprintf(`{"NetworkID":"big","EndpointID":"e%d"`, n)
-		w.call(b, "NetworkDriver.CreateEndpoint", fmt.Sprintf(`%s,"Interface":{"Address":"10.64.%d.%d/20"}}`, ref, 1+n/200, 1+n%200))
-		w.call(b, "NetworkDriver.Join", ref+`,"SandboxKey":"/run/netns/box"}`)
+	var add, move, set strings.Builder
+	for n := range endpoints {
+		id, ip := fmt.Sprintf("e%d", n), fmt.Sprintf("10.64.%d.%d/20", 1+n/200, 1+n%200)
+		fmt.Fprintf(&add, "netns add %s\n", id)
+		ref := `{"NetworkID":"big","EndpointID":"` + id + `"`
+		w.call(b, "NetworkDriver.CreateEndpoint", fmt.Sprintf(`%s,"Interface":{"Address":%q}}`, ref, ip))
+		reply := w.call(b, "NetworkDriver.Join", ref+`,"SandboxKey":"/run/netns/`+id+`"}`)
+		var joined struct{ InterfaceName struct{ SrcName string } }
+		if err := json.Unmarshal([]byte(reply), &joined); err != nil {
+			b.Fatal(err)
+		}
+		fmt.Fprintf(&move, "link set %s netns %s name eth0\n", joined.InterfaceName.SrcName, id)
+		fmt.Fprintf(&set, "ip -n %s -batch - <<'END'\nlink set lo up\naddress add %s dev eth0\nlink set eth0 up\nroute add default via 10.64.0.1\nEND\n", id, ip)
+	}
+	for program, text := range map[string]string{"ip -batch": add.String() + move.String(), "sh -e": set.String()} {
+		if err := os.WriteFile(filepath.Join("/proc", strconv.Itoa(w.init), "root/run", program), []byte(text), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	w.sh(b, "ip -batch '/run/ip -batch' && sh -e '/run/sh -e'")
+	for n := range endpoints {
 		w.call(b, "NetworkDriver.ProgramExternalConnectivity", fmt.Sprintf(
-			`%s,"Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":%d,"HostPortEnd":%[2]d}]}}`, ref, 20000+n))
+			`{"NetworkID":"big","EndpointID":"e%d","Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":%d,"HostPortEnd":%[2]d}]}}`, n, 20000+n))
 	}
 }
 
@@ -83,13 +102,9 @@ func BenchmarkExplain(b *testing.B) {
 	for _, present := range []int{1, 1000} {
 		w := newWard(b)
 		w.fill(b, present)
-		port := 8080 // a sandbox has one gateway, the last: its ports count
-		if present > 1 {
-			port = 20000 + present - 1
-		}
 		for name, script := range map[string]string{
-			"doctor": "fairway doctor --json >/run/found || true", "trace": fmt.Sprintf("fairway trace outside 192.0.2.1:%d >/run/way || true", port),
-			"status": "fairway status >/dev/null", "top": "fairway top >/dev/null", "inspect": "fairway inspect 10.64.0.2 >/dev/null",
+			"doctor": "fairway doctor --json >/run/found || true", "trace": fmt.Sprintf("fairway trace outside 192.0.2.1:%d >/run/way || true", 20000+present-1),
+			"status": "fairway status >/dev/null", "top": "fairway top >/dev/null", "inspect": "fairway inspect 10.64.1.1 >/dev/null",
 		} {
 			b.Run(fmt.Sprintf("%s/present=%d", name, present), func(b *testing.B) {
 				for b.Loop() {
