@@ -146,9 +146,9 @@ func (m *machine) interrupted(page string, b block) {
 		}
 		return nil
 	})
-	m.sh("kill -INT -- -$(cat /run/block.pid)")
+	m.sh("kill -s INT -- -$(cat /run/block.pid)")
 	m.await(page+": Ctrl-C ends it", func() error {
-		if _, err := m.try("kill -0 -- -$(cat /run/block.pid)"); err == nil {
+		if _, err := m.try("kill -s 0 -- -$(cat /run/block.pid)"); err == nil {
 			return errors.New("it runs on")
 		}
 		return nil
