@@ -48,7 +48,7 @@ func TestReadHostLink(t *testing.T) {
 	request.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated("fwb1")))
 	request.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte("fairway:x:y")))
 	request.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(3)))
-	info := nl.NewRtAttr(unix.IFLA_LINKINFO|nl.NLA_F_NESTED, nil)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO|int(nl.NLA_F_NESTED), nil)
 	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.ZeroTerminated("bridge"))
 	request.AddData(info)
 	message := request.Serialize()[unix.SizeofNlMsghdr:]
