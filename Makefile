@@ -49,7 +49,7 @@ test-vm-engine: ## run Docker Engine 20.10 there, for ipvlan and VLANs (root; lo
 	$(SUDO) $(GO) test -tags vm -timeout 61m ./test/vm -part test/e2e -limit 60m
 
 test-release: packages ## make packages and try them on a Debian run by systemd, with linters (root; makes its directories first, once)
-	$(SUDO) $(GO) test -tags release -timeout 20m ./test/service
+	$(SUDO) $(GO) test -tags release -timeout 20m -parallel 2 ./test/service
 
 test-e2e: packages ## run the tests on real Docker Engines (root; makes their directories first, once)
 	$(SUDO) $(GO) test -tags e2e -timeout 40m -parallel 5 ./test/e2e

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fill makes a network with endpoints that have a sandbox and a published port
@@ -63,13 +65,23 @@ func BenchmarkStart(b *testing.B) {
 		}
 		b.Cleanup(func() { told.Close() })
 		b.Run(fmt.Sprintf("daemon/present=%d", present), func(b *testing.B) {
+			cpu := 0.0
 			for b.Loop() {
 				b.StopTimer()
 				w.sh(b, "systemctl stop fairway")
 				b.StartTimer()
 				w.sh(b, "NOTIFY_SOCKET=/run/notify fairway daemon --log-level debug >>/run/log 2>&1 & echo $! >/run/pid")
 				awaitReady(b, told)
+				b.StopTimer()
+				var user, system float64 // in hundredths of a second: proc_pid_stat(5)
+				text := w.sh(b, "cut -d' ' -f14,15 /proc/$(cat /run/pid)/stat")
+				if _, err := fmt.Sscan(text, &user, &system); err != nil {
+					b.Fatalf("%q: %v", text, err)
+				}
+				cpu += 10 * (user + system)
+				b.StartTimer()
 			}
+			b.ReportMetric(cpu/float64(b.N), "cpu-ms/op")
 		})
 		b.Run(fmt.Sprintf("version/present=%d", present), func(b *testing.B) {
 			for b.Loop() {
@@ -77,6 +89,17 @@ func BenchmarkStart(b *testing.B) {
 			}
 		})
 	}
+}
+
+// childrenTime is what the processes that this one started have had of a
+// processor: on a busy machine it says more than how long they took.
+func childrenTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_CHILDREN, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // awaitReady waits until a daemon says that it is: sd_notify(3).
@@ -107,9 +130,11 @@ func BenchmarkExplain(b *testing.B) {
 			"status": "fairway status >/dev/null", "top": "fairway top >/dev/null", "inspect": "fairway inspect 10.64.1.1 >/dev/null",
 		} {
 			b.Run(fmt.Sprintf("%s/present=%d", name, present), func(b *testing.B) {
+				before := childrenTime(b)
 				for b.Loop() {
 					w.sh(b, script)
 				}
+				b.ReportMetric(float64((childrenTime(b)-before).Milliseconds())/float64(b.N), "cpu-ms/op")
 			})
 		}
 		b.Log(w.sh(b, "tail -5 /run/way; grep '\"text\"' /run/found | sort | uniq -c | sort -n | tail -5 | cut -c1-200"))
