@@ -106,7 +106,7 @@ func IPvlanTable(o *Options) option.Table {
 		row("ipvlan_flag", "bridge, private or vepa", "Who reaches whom of the containers on one parent: bridge: directly; private: nobody; vepa: by way of a switch that sends frames back.", orEmpty(&o.IPvlan.Flag, link.IPvlanBridge, link.IPvlanPrivate, link.IPvlanVEPA)),
 	}
 	for _, r := range Table(o) {
-		if r.Name != "mode" && r.Name != "macvlan_mode" && r.Name != "host_access" {
+		if r.Name != "mode" && r.Name != "macvlan_mode" {
 			own = append(own, r)
 		}
 	}

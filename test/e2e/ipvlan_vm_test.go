@@ -50,7 +50,7 @@ func ipvlanRows() []macvlanRow {
 	return []macvlanRow{
 		{
 			name: "l2", create: onLAN("--ipv6", "--subnet", lanSubnet6, "--gateway", lab.Neighbour6),
-			check: func(t *testing.T, h *lab.Host, _ string) {
+			check: func(t *testing.T, h *lab.Host, driver string) {
 				a := serve(t, h, "a1", "--network", "opt", "--ip6", "2001:db8:1::a1", "--publish", "8080:80")
 				b := serve(t, h, "b1", "--network", "opt", "--ip", "203.0.113.180")
 				ip := ip4(t, h, "a1", "opt")
@@ -63,8 +63,23 @@ func ipvlanRows() []macvlanRow {
 				a.reaches(t, "tcp", lab.Outside+":7", "neighbour", ip)
 				a.reaches(t, "tcp6", at(lab.Outside6, 7), "neighbour", "2001:db8:1::a1")
 				neighbour(h).reaches(t, "tcp", at(ip, 80), "a1", lab.Neighbour)
+				if driver == "fairway" {
+					neighbour(h).reaches(t, "tcp", at(ip, 8080), "a1", lab.Neighbour)
+				}
 				neighbour(h).isShutOut(t, "tcp", at(h.IP, 8080))
 				machine(h.Machine).isShutOut(t, "tcp", at(ip, 80))
+			},
+		},
+		{
+			name: "l2, the host among them", ours: true,
+			create: append(onLAN(), "--ipam-driver", "fairway-ipvlan", "--ip-range", "203.0.113.192/27", "--opt", "host_access=true"),
+			check: func(t *testing.T, h *lab.Host, _ string) {
+				a := serve(t, h, "a1", "--network", "opt", "--publish", "8080:80")
+				ip := ip4(t, h, "a1", "opt")
+				machine(h.Machine).reaches(t, "tcp", at(ip, 80), "a1", "")
+				neighbour(h).reaches(t, "tcp", at(ip, 8080), "a1", lab.Neighbour)
+				neighbour(h).reaches(t, "tcp", at(h.IP, 8080), "a1", "")
+				a.reaches(t, "tcp", lab.Outside+":7", "neighbour", ip)
 			},
 		},
 		{name: "l2 private", ours: true, create: onLAN("--opt", "ipvlan_flag=private"), check: apart},
