@@ -25,7 +25,10 @@ func (n Network) check() error {
 			}
 		}
 	}
-	if n.IPv6 && n.set.MTU != 0 && n.set.MTU < minIPv6MTU {
+	if err := n.checkIPv6Mode(); err != nil {
+		return err
+	}
+	if (n.IPv6 || n.set.IPv6 == ipv6SLAAC) && n.set.MTU != 0 && n.set.MTU < minIPv6MTU {
 		return fmt.Errorf("option mtu=\"%d\": want at least %d bytes with IPv6 (RFC 8200)", n.set.MTU, minIPv6MTU)
 	}
 	const alone = "option host_access=\"true\": not allowed with %s=%q, in which the host's link would reach no container; want bridge"
@@ -45,6 +48,22 @@ func (n Network) check() error {
 		}
 	}
 	return n.checkRoutes()
+}
+
+// checkIPv6Mode refuses ipv6_mode=slaac where Docker gives out IPv6 addresses, or
+// where there is no LAN to hear of routers.
+func (n Network) checkIPv6Mode() error {
+	const no = "option ipv6_mode=\"slaac\": not allowed "
+	switch {
+	case n.set.IPv6 != ipv6SLAAC:
+	case n.IPv6:
+		return errors.New(no + "with --ipv6: the LAN's routers say which addresses containers have, and Docker gives out none")
+	case n.set.Parent == "":
+		return errors.New(no + "without a parent: nobody advertises a router there")
+	case n.Silent():
+		return fmt.Errorf(no+"with ipvlan_mode=%q: containers hear no router advertisements there; want l2", n.set.IPvlan.Mode)
+	}
+	return nil
 }
 
 func (n Network) checkRoutes() error {

@@ -81,7 +81,19 @@ func (n Network) Inside(e store.Endpoint) link.Inside {
 		}
 	}
 	in.Routes = append(in.Routes, beside.RoutesToHost(n.Network, e)...)
+	in.Autoconf = n.autoconf()
 	return in
+}
+
+// autoconf returns what containers make of router advertisements.
+func (n Network) autoconf() link.Autoconf {
+	switch {
+	case n.set.IPv6 != ipv6SLAAC:
+		return link.AutoconfNone
+	case n.internal() || n.set.NoGateway:
+		return link.AutoconfAddresses
+	}
+	return link.AutoconfRoutes
 }
 
 // byDevice returns the routes of a container in s where the host is the router:

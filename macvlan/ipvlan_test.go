@@ -84,7 +84,8 @@ func TestIPvlanRefusals(t *testing.T) {
 		{ipLAN("macvlan_mode", "bridge"), `option macvlan_mode="bridge": unknown; nearest is "ipvlan_mode"`},
 		{ipLAN("host_access", "true", "ipvlan_flag", "private"), `option host_access="true": not allowed with ipvlan_flag="private", in which the host's link would reach no container; want bridge`},
 		{ipLAN("host_access", "true", "ipvlan_flag", "vepa"), `option host_access="true": not allowed with ipvlan_flag="vepa", in which the host's link would reach no container; want bridge`},
-		{lan("ipvlan_mode", "l2"), `option ipvlan_mode="l2": unknown; nearest is "macvlan_mode"`},
+		{ipLAN("ipv6_mode", "slaac", "ipvlan_mode", "l3"), `option ipv6_mode="slaac": not allowed with ipvlan_mode="l3": containers hear no router advertisements there; want l2`},
+		{lan("ipvlan_mode", "l2"), `option ipvlan_mode="l2": unknown; nearest is "ipv6_mode"`},
 		{ours, `option mode="ipvlan": not allowed with --ipam-driver fairway: Docker gives a MAC address to each endpoint then, which an ipvlan can't have; want --ipam-driver fairway-ipvlan`},
 	} {
 		if _, err := New("i", c.n); err == nil || err.Error() != c.want {

@@ -98,8 +98,8 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 	opts := driver.Options{
 		Instance: records.Instance(), Modes: modes(records.Instance(), kernel),
 		Store: records, Kernel: kernel, Firewall: firewall, Ports: ports, Connections: nat.Connections{}, Pools: pools,
-		Sandboxes: nftables.NewInside(records.Instance(), step),
-		HostIPv6:  nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
+		Sandboxes: nftables.NewInside(records.Instance(), step), Autoconf: kernel,
+		HostIPv6: nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
 	}
 	if sentry != nil {
 		opts.Guard = sentry

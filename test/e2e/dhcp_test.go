@@ -106,6 +106,42 @@ func scraped(t *testing.T, h *lab.Host) string {
 	return string(out)
 }
 
+// TestSLAAC has containers take their IPv6 addresses from the LAN's router.
+func TestSLAAC(t *testing.T) {
+	if world.driver != "fairway" {
+		return
+	}
+	on(t, []string{oldest, newest}, func(t *testing.T, h *lab.Host) {
+		defer tidy(t, h)
+		for m, link := range map[*lab.Machine]string{h.LAN.Neighbour: "lan", h.Machine: "eth0"} { // they are configured already
+			m.Exec(t, "sysctl", "-qw", "net.ipv6.conf."+link+".accept_ra=0")
+		}
+		h.LAN.ServeDHCP(t, "--dhcp-range=203.0.113.225,203.0.113.250,2m", "--enable-ra", "--dhcp-range=2001:db8:1::,ra-only")
+		macvlan(t, h, "fairway", "lan", onLAN("--opt", "ipv6_mode=slaac")...)
+		a := serve(t, h, "a1", "--network", "lan", "--mac-address", dhcpMAC)
+		const made = "2001:db8:1:0:11:22ff:fe33:4466" // of dhcpMAC
+		var rows []map[string]any
+		for range 200 {
+			var err error
+			if rows, err = h.Listed("endpoints"); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(fmt.Sprint(rows), made+"/64") {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if !strings.Contains(fmt.Sprint(rows), "slaac:["+made+"/64]") {
+			t.Errorf("endpoints %v, want %s", rows, made)
+		}
+		a.reaches(t, "tcp6", at(lab.Outside6, 7), "neighbour", made)
+		neighbour(h).reaches(t, "tcp", at(made, 80), "a1", lab.Neighbour6)
+		if out := h.DockerErr(t, "network", "create", "--driver", "fairway", "--ipv6", "--subnet", "2001:db8:7::/64", "--opt", "mode=macvlan", "--opt", "parent=eth0", "--opt", "ipv6_mode=slaac", "no"); !strings.Contains(out, "not allowed with --ipv6") {
+			t.Errorf("with --ipv6: %q", out)
+		}
+	})
+}
+
 // leased waits until a lease is in a state.
 func leased(t *testing.T, h *lab.Host, ip, state string) {
 	t.Helper()

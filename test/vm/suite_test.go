@@ -22,8 +22,8 @@ import (
 
 // A part is a package whose tests for a kernel run in the machine: those that need
 // its kernel, with the tag vm, or all with -whole. An emulated processor is some ten
-// times slower: left out is what is only long, and only narrows a test to some of
-// its subtests, as -run does.
+// times slower: left out is what is only long; only narrows a test to some of its
+// subtests, as -run does, and brief does so without -whole.
 type part struct {
 	dir  string
 	tag  string // of its files; "" for kernel
@@ -33,6 +33,7 @@ type part struct {
 	alone bool
 	left  []string
 	only  map[string]string
+	brief map[string]string
 }
 
 // parts run in this order.
@@ -52,7 +53,7 @@ var parts = []part{
 		"TestClients":           "/192.0.2.0/24$",
 		"TestHairpin":           "/^br_netfilter,_hairpin$",
 		"TestMatrix":            "/(nft|legacy)/28.5/DROP",
-	}},
+	}, brief: map[string]string{"TestWireGuard": "^(nftables|iptables)$/^up_first$"}},
 	{dir: "test/e2e", tag: "e2e && vm", more: "-test.parallel 1 -test.timeout 55m", alone: true}, // one host is work enough
 }
 
@@ -98,7 +99,7 @@ func (p part) tests(t *testing.T) (names []string) {
 			}
 		}
 	}
-	for _, name := range slices.Concat(p.left, slices.Collect(maps.Keys(p.only))) {
+	for _, name := range slices.Concat(p.left, slices.Collect(maps.Keys(p.only)), slices.Collect(maps.Keys(p.brief))) {
 		if !slices.Contains(all, name) {
 			t.Fatalf("%s has no test %s", p.dir, name)
 		}
@@ -114,7 +115,11 @@ func (p part) pattern(tests []string) string {
 	var all []string
 	for _, name := range tests {
 		pattern := "^" + name + "$"
-		if sub := p.only[name]; sub != "" {
+		sub := p.only[name]
+		if !*whole {
+			sub = cmp.Or(p.brief[name], sub)
+		}
+		if sub != "" {
 			pattern += "/" + sub
 		}
 		all = append(all, pattern)
