@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -31,7 +30,7 @@ func BenchmarkDHCPMemory(b *testing.B) {
 	network := newID()
 	d.call(b, "/NetworkDriver.CreateNetwork", encode(object{
 		"NetworkID": network,
-		"Options":   object{"com.docker.network.generic": object{"mode": "macvlan", "parent": "lan0"}, "com.docker.network.enable_ipv6": false},
+		"Options":   object{"com.docker.network.generic": object{"mode": "macvlan", "parent": "lan0", "dad": "off"}, "com.docker.network.enable_ipv6": false},
 		"IPv4Data":  []object{{"AddressSpace": "fairway-local", "Pool": subnet().String(), "Gateway": ""}},
 		"IPv6Data":  []object{},
 	}))
@@ -178,7 +177,6 @@ func serveDHCP(b *testing.B, d *daemon) {
 	cmd := exec.Command("nsenter", "--net="+path, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-ping", "--port=0", "--user=root", "--group=root",
 		"--pid-file=", "--interface=lan1", "--bind-interfaces", "--dhcp-authoritative", "--dhcp-lease-max=5000", "--leasefile-ro", "--quiet-dhcp",
 		"--dhcp-range=10.77.1.0,10.77.20.255,255.255.0.0,1h")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
