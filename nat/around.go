@@ -38,9 +38,9 @@ func LooksLikeDockers(name string) bool {
 }
 
 // LookAround reads the host's links and default routes. Bridges of ours are not
-// foreign, nor those that were and are about to go: they carry the mark of the
-// instance still.
-func LookAround(instance string, ours map[string]bool) (Around, error) {
+// foreign, nor those that are about to be, or were and are about to go: they carry
+// the mark of the instance, or its group.
+func LookAround(o Options, ours map[string]bool) (Around, error) {
 	links, err := hostLinks()
 	if err != nil {
 		return Around{}, err
@@ -69,10 +69,7 @@ func LookAround(instance string, ours map[string]bool) (Around, error) {
 			}
 		}
 	}
-	mark := "fairway:" + instance + ":"
-	links = slices.DeleteFunc(links, func(l hostLink) bool {
-		return !ours[l.name] && l.kind == "bridge" && strings.HasPrefix(l.alias, mark)
-	})
+	links = slices.DeleteFunc(links, func(l hostLink) bool { return !ours[l.name] && l.kind == "bridge" && l.isOf(o) })
 	a := sortOut(links, gateways, ours)
 	_, err = os.Stat("/proc/sys/net/bridge")
 	a.FiltersBridged = err == nil

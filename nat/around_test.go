@@ -39,6 +39,27 @@ func TestSortOut(t *testing.T) {
 	}
 }
 
+// A link is the instance's by its mark and, in the moment before it has one, by
+// its group.
+func TestIsOf(t *testing.T) {
+	o := Options{Instance: "x", LinkGroup: 8}
+	for l, want := range map[hostLink]bool{
+		{alias: "fairway:x:y"}:           true,
+		{alias: "fairway:x:y", group: 9}: true,
+		{group: 8}:                       true,
+		{alias: "fairway:z:y", group: 8}: false,
+		{alias: "uplink", group: 8}:      false,
+		{}:                               false,
+	} {
+		if got := l.isOf(o); got != want {
+			t.Errorf("%+v is ours: %v, want %v", l, got, want)
+		}
+	}
+	if (hostLink{}).isOf(Options{Instance: "x"}) {
+		t.Error("without a group any link is ours")
+	}
+}
+
 // What is no whole message, or attribute, is left out, and breaks nothing.
 func TestReadHostLink(t *testing.T) {
 	request := nl.NewNetlinkRequest(unix.RTM_NEWLINK, 0)
@@ -48,12 +69,13 @@ func TestReadHostLink(t *testing.T) {
 	request.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated("fwb1")))
 	request.AddData(nl.NewRtAttr(unix.IFLA_IFALIAS, []byte("fairway:x:y")))
 	request.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(3)))
+	request.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(8)))
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO|int(nl.NLA_F_NESTED), nil)
 	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.ZeroTerminated("bridge"))
 	request.AddData(info)
 	message := request.Serialize()[unix.SizeofNlMsghdr:]
 	got, ok := readHostLink(message)
-	if want := (hostLink{index: 7, master: 3, name: "fwb1", kind: "bridge", alias: "fairway:x:y"}); !ok || got != want {
+	if want := (hostLink{index: 7, master: 3, name: "fwb1", kind: "bridge", alias: "fairway:x:y", group: 8}); !ok || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, ok, want)
 	}
 	for n := range message {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -15,6 +16,12 @@ type hostLink struct {
 	index, master int
 	name, kind    string // kind is "" for a card: rtnetlink's IFLA_INFO_KIND
 	alias         string
+	group         uint32
+}
+
+// isOf reports whether an instance made the link.
+func (l hostLink) isOf(o Options) bool {
+	return strings.HasPrefix(l.alias, "fairway:"+o.Instance+":") || l.alias == "" && o.LinkGroup != 0 && l.group == o.LinkGroup
 }
 
 // skipStatistics asks for links without their counters: RTEXT_FILTER_SKIP_STATS of
@@ -55,6 +62,10 @@ func readHostLink(message []byte) (l hostLink, ok bool) {
 		case unix.IFLA_MASTER:
 			if len(value) >= 4 {
 				l.master = int(nl.NativeEndian().Uint32(value))
+			}
+		case unix.IFLA_GROUP:
+			if len(value) >= 4 {
+				l.group = nl.NativeEndian().Uint32(value)
 			}
 		case unix.IFLA_LINKINFO:
 			forEachAttribute(value, func(kind uint16, value []byte) {
