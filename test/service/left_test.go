@@ -11,9 +11,13 @@ import (
 // keep for themselves.
 func (m *machine) files() string {
 	m.t.Helper()
-	return m.sh(`find / -xdev \( -path /files -o -path /root -o -path /var/lib/docker -o -path /var/lib/containerd -o -path /var/lib/systemd ` +
+	out := m.sh(`find / -xdev \( -path /files -o -path /root -o -path /var/lib/docker -o -path /var/lib/containerd -o -path /var/lib/systemd ` +
 		`-o -path /var/lib/dpkg -o -path /var/log -o -path /var/cache -o -path /etc/docker -o -path /opt -o -path /var/tmp \) -prune -o -print; ` +
 		`ls -d /run/fairway* /run/docker/plugins/fairway* 2>/dev/null || :`)
+	if !slices.Contains(strings.Fields(out), "/etc/passwd") {
+		m.t.Fatalf("what is on the disk isn't known:\n%s", out)
+	}
+	return out
 }
 
 // left returns the files that weren't there before.
