@@ -100,3 +100,21 @@ func IsLinkName(s string) bool {
 		return !letter && !strings.ContainsRune("-_.@", r)
 	}) < 0
 }
+
+// Segment returns a setter for the name of a segment, which is a part of keys that
+// all hosts of a cluster share.
+func Segment(dst *string) func(string) error {
+	return func(s string) error {
+		if len(s) == 0 || len(s) > 63 {
+			return errNotAllowed
+		}
+		for i, r := range s {
+			alnum := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+			if !alnum && (i == 0 || r != '-' && r != '_' && r != '.') {
+				return errNotAllowed
+			}
+		}
+		*dst = s
+		return nil
+	}
+}
