@@ -23,6 +23,7 @@ type Remotes struct {
 	opts          Options
 	write, list   *socket
 	ioctl         int
+	packet        int // a socket that receives nothing; to close one waits 20 ms for the kernel
 }
 
 // A MAC is an Ethernet address.
@@ -50,7 +51,7 @@ func (c *Conn) Remotes(namespace, vxlan, bridge string) (r *Remotes, err error) 
 		return nil, fmt.Errorf("link: open tables of %s: %w", vxlan, err)
 	}
 	defer done()
-	r = &Remotes{vxlan: vxlan, bridge: bridge, opts: c.opts, ioctl: -1}
+	r = &Remotes{vxlan: vxlan, bridge: bridge, opts: c.opts, ioctl: -1, packet: -1}
 	err = c.thread.in(s.ns, func() (err error) {
 		if r.write, err = newSocket(); err != nil {
 			return err
@@ -58,7 +59,10 @@ func (c *Conn) Remotes(namespace, vxlan, bridge string) (r *Remotes, err error) 
 		if r.list, err = newSocket(); err != nil {
 			return err
 		}
-		r.ioctl, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if r.ioctl, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		r.packet, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 		return err
 	})
 	if err != nil {
@@ -75,8 +79,10 @@ func (r *Remotes) Close() {
 			k.nl.Close()
 		}
 	}
-	if r.ioctl >= 0 {
-		unix.Close(r.ioctl)
+	for _, fd := range []int{r.ioctl, r.packet} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 	}
 }
 
@@ -159,6 +165,20 @@ func (r *Remotes) Remove(ctx context.Context, macs []MAC, ips []netip.Addr) erro
 		}
 		return r.all(reqs, "remove", func(i int) string { return part[i/2].String() }, unix.ENOENT)
 	})
+}
+
+// Announce tells the containers of this host that an address has another MAC
+// address now: see Conn.Announce. Nobody else hears it, since the VXLAN's port gets
+// no broadcasts.
+func (r *Remotes) Announce(n RemoteIP) error {
+	_, bridge, err := r.Links()
+	if err == nil {
+		err = announce(r.packet, bridge, n.MAC[:], n.IP)
+	}
+	if err != nil {
+		return fmt.Errorf("link: announce %s on %s: %w", n.IP, r.bridge, err)
+	}
+	return nil
 }
 
 // remoteMACRequest asks for the entries of a MAC address in both forwarding

@@ -223,7 +223,6 @@ func (s *segment) end(ctx context.Context, wrong keys) (d Drift, err error) {
 		return d, nil
 	}
 	var c change
-	var drop change
 	bad := map[any]bool{}
 	for _, m := range wrong.macs {
 		w, want := s.macs[m]
@@ -231,12 +230,12 @@ func (s *segment) end(ctx context.Context, wrong keys) (d Drift, err error) {
 			continue
 		}
 		bad[m] = true
-		drop.dropMACs = append(drop.dropMACs, m) // it may lead to several hosts
 		if want {
 			d.Wrong++
 			c.putMACs = append(c.putMACs, link.RemoteMAC{MAC: m, Host: w.host})
 		} else {
 			d.Strange++
+			c.dropMACs = append(c.dropMACs, m)
 		}
 	}
 	for _, ip := range wrong.ips {
@@ -260,12 +259,9 @@ func (s *segment) end(ctx context.Context, wrong keys) (d Drift, err error) {
 	if d.Total() == 0 {
 		return d, nil
 	}
-	s.log(d, c, drop)
-	if err = s.kernel.Remove(ctx, drop.dropMACs, nil); err == nil {
-		err = s.write(ctx, c)
-	}
-	if err != nil {
-		return d, fmt.Errorf("overlay: %s: repair: %w", s.seg, err)
+	s.log(d, c)
+	if err := s.write(ctx, c); err != nil {
+		return d, err
 	}
 	s.repaired += d.Total()
 	return d, nil
@@ -287,15 +283,15 @@ func (s *segment) missing(bad map[any]bool, c *change, d *Drift) {
 	}
 }
 
-func (s *segment) log(d Drift, c, drop change) {
+func (s *segment) log(d Drift, c change) {
 	example := ""
 	switch {
 	case len(c.putMACs) > 0:
 		example = c.putMACs[0].MAC.String() + " behind " + c.putMACs[0].Host.String()
 	case len(c.putIPs) > 0:
 		example = c.putIPs[0].IP.String() + " at " + c.putIPs[0].MAC.String()
-	case len(drop.dropMACs) > 0:
-		example = drop.dropMACs[0].String()
+	case len(c.dropMACs) > 0:
+		example = c.dropMACs[0].String()
 	case len(c.dropIPs) > 0:
 		example = c.dropIPs[0].String()
 	}

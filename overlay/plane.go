@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -20,8 +19,6 @@ import (
 type Kernel interface {
 	// Remotes opens the tables of a VXLAN and its bridge.
 	Remotes(namespace, vxlan, bridge string) (*link.Remotes, error)
-	// Announce tells all on a bridge which MAC address has the addresses.
-	Announce(ctx context.Context, namespace, bridge string, mac net.HardwareAddr, ips ...netip.Addr) error
 }
 
 // PlaneOptions make a Plane.
@@ -231,7 +228,7 @@ func (s *segment) write(ctx context.Context, c change) (err error) {
 	}
 	err = s.kernel.Put(ctx, c.putMACs, c.putIPs)
 	for _, a := range c.announce {
-		if e := s.plane.opts.Kernel.Announce(ctx, s.seg.Namespace, s.seg.Bridge, a.MAC[:], a.IP); e != nil {
+		if e := s.kernel.Announce(a); e != nil {
 			s.plane.opts.Log.WithError(e).Warn("overlay: neighbours weren't told of a new MAC address")
 		}
 	}
