@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"driver":         {"link", "nat", "store", "option"},
 	"bridge":         {"link", "nat", "store", "option"},
 	"macvlan":        {"beside", "link", "nat", "store", "option"},
+	"overlay":        {"link", "nat", "store", "option"},
 	"beside":         {"link", "nat", "store"},
 	"transparent":    {"link", "nat", "store", "option"},
 	"ipam":           {"store", "option"},

@@ -1,0 +1,293 @@
+package overlay
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+
+	"fairway/nat"
+)
+
+// A Filter lets VXLAN of the host's segments come and pass only from hosts that
+// have the segment: table inet fairway-overlay of nftables. The rules are always
+// the same; segments and hosts are elements of hash sets.
+//
+// What comes to this host must be from such a host. So must what this host passes
+// on: a container that sends to the VXLAN port of another host would have, by
+// masquerading, this host's address there. That is seen before the address is
+// translated, and holds for all containers of the host, whoever runs them. VNIs
+// that aren't fairway's, as Swarm's, are not looked at.
+//
+// Headers are whole: the kernel puts fragments together before, for what comes to
+// the host in IPv4 by itself, else since connections are tracked (package nat).
+type Filter struct {
+	opts  nat.Options
+	table *nftables.Table
+	mu    sync.Mutex
+	want  map[uint32]admission // by VNI
+	known bool                 // the kernel holds want, as far as f left it so
+}
+
+// An admission is which hosts may send a segment, and to which UDP port.
+type admission struct {
+	port  uint16
+	hosts []netip.Addr
+}
+
+// The names of what the table holds, as nft shows them.
+const (
+	tableName    = "fairway-overlay"
+	setSegments  = "segments"
+	setMembers   = "members"
+	chainInput   = "input"
+	chainForward = "forward"
+	chainVXLAN   = "vxlan"
+)
+
+// priority is before other filters: NF_IP_PRI_RAW is -300.
+const priority = -300
+
+// NewFilter returns a Filter that has applied nothing yet.
+func NewFilter(opts nat.Options) (*Filter, error) {
+	opts, err := opts.Complete()
+	if err != nil {
+		return nil, err
+	}
+	return &Filter{
+		opts: opts, table: &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}, want: map[uint32]admission{},
+	}, nil
+}
+
+// Set says which hosts may send a segment, in place of those before.
+func (f *Filter) Set(_ context.Context, vni uint32, port uint16, hosts []netip.Addr) error {
+	hosts = slices.SortedFunc(slices.Values(hosts), netip.Addr.Compare)
+	return f.change(func() { f.want[vni] = admission{port, hosts} })
+}
+
+// Remove forgets a segment. With the last one the table goes.
+func (f *Filter) Remove(_ context.Context, vni uint32) error {
+	return f.change(func() { delete(f.want, vni) })
+}
+
+// change writes what differs after do, in one transaction.
+func (f *Filter) change(do func()) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := elements(f.want)
+	do()
+	after := elements(f.want)
+	if f.known && maps.Equal(before, after) {
+		return nil
+	}
+	conn, err := dial()
+	if err != nil {
+		return err
+	}
+	if f.known && len(f.want) > 0 {
+		f.difference(conn, before, after)
+		f.opts.Step("overlay.filter elements")
+		if err := conn.Flush(); err == nil {
+			return nil
+		}
+		f.opts.Log.Warn("overlay: table inet " + tableName + " was not as left, writing all of it")
+	}
+	return f.whole()
+}
+
+func dial() (*nftables.Conn, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return nil, fmt.Errorf("overlay: open netlink: %w", err)
+	}
+	return c, nil
+}
+
+// An element is of a set, with its key as the kernel has it.
+type element struct{ set, key string }
+
+// elements returns what the sets hold. Each part of a key takes whole words of
+// four bytes; a VNI is as on the wire, with the reserved byte behind it 0.
+func elements(want map[uint32]admission) map[element]bool {
+	out := map[element]bool{}
+	for vni, a := range want {
+		number := string([]byte{byte(vni >> 16), byte(vni >> 8), byte(vni), 0})
+		out[element{setSegments, string([]byte{byte(a.port >> 8), byte(a.port), 0, 0}) + number}] = true
+		for _, h := range a.hosts {
+			out[element{membersOf(h.Is6()), number + string(h.AsSlice())}] = true
+		}
+	}
+	return out
+}
+
+func membersOf(v6 bool) string {
+	if v6 {
+		return setMembers + "6"
+	}
+	return setMembers + "4"
+}
+
+// perMessage is how many elements go in one message: the length of an attribute
+// has 16 bits.
+const perMessage = 400
+
+// difference adds what takes the sets from before to after to what conn sends.
+func (f *Filter) difference(conn *nftables.Conn, before, after map[element]bool) {
+	for _, name := range []string{setSegments, membersOf(false), membersOf(true)} {
+		var gone, put []nftables.SetElement
+		for e := range before {
+			if e.set == name && !after[e] {
+				gone = append(gone, nftables.SetElement{Key: []byte(e.key)})
+			}
+		}
+		for e := range after {
+			if e.set == name && !before[e] {
+				put = append(put, nftables.SetElement{Key: []byte(e.key)})
+			}
+		}
+		set := &nftables.Set{Table: f.table, Name: name}
+		for part := range slices.Chunk(put, perMessage) { // the errors are of intervals and maps
+			_ = conn.SetAddElements(set, part)
+		}
+		for part := range slices.Chunk(gone, perMessage) {
+			_ = conn.SetDeleteElements(set, part)
+		}
+	}
+}
+
+// whole writes the table in place of what there is, in one transaction; without
+// segments there is none. The caller has the lock.
+func (f *Filter) whole() error {
+	conn, err := dial()
+	if err != nil {
+		return err
+	}
+	f.known = false
+	conn.AddTable(f.table)
+	conn.DelTable(f.table)
+	if len(f.want) > 0 {
+		conn.AddTable(f.table)
+		for _, s := range f.sets() {
+			if err := conn.AddSet(s, nil); err != nil {
+				return fmt.Errorf("overlay: set %s: %w", s.Name, err)
+			}
+		}
+		f.addChains(conn)
+		f.difference(conn, nil, elements(f.want))
+	}
+	f.opts.Step("overlay.filter table")
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("overlay: set table inet %s: %w", tableName, err)
+	}
+	f.known = true
+	return nil
+}
+
+func (f *Filter) sets() []*nftables.Set {
+	set := func(name, comment string, key ...nftables.SetDatatype) *nftables.Set {
+		return &nftables.Set{Table: f.table, Name: name, Comment: comment, KeyType: nftables.MustConcatSetType(key...)}
+	}
+	vni := nftables.TypeMark // four bytes that are no address
+	return []*nftables.Set{
+		set(setSegments, "UDP ports and VNIs of this host's segments", nftables.TypeInetService, vni),
+		set(membersOf(false), "the hosts that have a segment", vni, nftables.TypeIPAddr),
+		set(membersOf(true), "the hosts that have a segment", vni, nftables.TypeIP6Addr),
+	}
+}
+
+// A rule says what it is for.
+type rule struct {
+	comment string
+	exprs   []expr.Any
+}
+
+// A chain is one of the table; hook is nil if it isn't a base chain.
+type chain struct {
+	name  string
+	hook  *nftables.ChainHook
+	rules []rule
+}
+
+// The registers that rules use: keys of sets are in a row of them, in words of
+// four bytes.
+const (
+	reg    = unix.NFT_REG_1
+	second = unix.NFT_REG32_01
+)
+
+// vni loads the VNI that a UDP packet has if it is VXLAN, less what is behind it
+// (RFC 7348 section 5).
+func vni(register uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 12, Len: 4},
+		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: []byte{0xff, 0xff, 0xff, 0}, Xor: make([]byte, 4)},
+	}
+}
+
+func chains() []chain {
+	member := func(family byte, offset, length uint32) []expr.Any {
+		out := []expr.Any{
+			&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{family}},
+		}
+		out = append(out, vni(reg)...)
+		return append(out, &expr.Payload{DestRegister: second, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
+			&expr.Lookup{SourceRegister: reg, SetName: membersOf(family == unix.NFPROTO_IPV6)}, &expr.Verdict{Kind: expr.VerdictAccept})
+	}
+	ours := []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{unix.IPPROTO_UDP}},
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+	}
+	ours = append(append(ours, vni(second)...),
+		&expr.Lookup{SourceRegister: reg, SetName: setSegments}, &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainVXLAN})
+	return []chain{
+		{name: chainVXLAN, rules: []rule{
+			{"from a host of the segment", member(unix.NFPROTO_IPV4, 12, 4)},
+			{"from a host of the segment", member(unix.NFPROTO_IPV6, 8, 16)},
+			{"from anybody else", []expr.Any{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}}},
+		}},
+		{name: chainInput, hook: nftables.ChainHookInput, rules: []rule{{"frames of segments, to this host", ours}}},
+		{name: chainForward, hook: nftables.ChainHookForward, rules: []rule{{"and from others by way of it, before their address is translated", ours}}},
+	}
+}
+
+func (f *Filter) addChains(conn *nftables.Conn) {
+	for _, c := range chains() {
+		made := &nftables.Chain{Name: c.name, Table: f.table}
+		if c.hook != nil {
+			made.Type, made.Hooknum, made.Priority = nftables.ChainTypeFilter, c.hook, nftables.ChainPriorityRef(priority)
+		}
+		conn.AddChain(made)
+		for _, r := range c.rules {
+			conn.AddRule(&nftables.Rule{
+				Table: f.table, Chain: made, Exprs: r.exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, f.comment(r)),
+			})
+		}
+	}
+}
+
+// comment marks a rule as the instance's and says what it is for.
+func (f *Filter) comment(r rule) string { return "fairway:" + f.opts.Instance + " " + r.comment }
+
+// signature returns the same text for rules that mean the same.
+func signature(exprs []expr.Any, comment string) string {
+	var b strings.Builder
+	for _, e := range exprs {
+		switch e := e.(type) {
+		case *expr.Counter:
+			b.WriteString("counter;")
+		case *expr.Lookup:
+			fmt.Fprintf(&b, "lookup %d %s %v;", e.SourceRegister, e.SetName, e.Invert)
+		default:
+			fmt.Fprintf(&b, "%T %+v;", e, e)
+		}
+	}
+	return b.String() + comment
+}
