@@ -180,6 +180,7 @@ func (c *Cluster) session(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.follow(ctx, revision+1) })
+	g.Go(func() error { return c.recheck(ctx) })
 	g.Go(func() error { return c.present(ctx) })
 	return g.Wait()
 }

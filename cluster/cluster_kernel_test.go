@@ -23,6 +23,7 @@ func wantError(t *testing.T, err error, says string) {
 }
 
 func TestHostsAgree(t *testing.T) {
+	t.Parallel()
 	e := startEtcd(t)
 	a, b := newSim(t, "a", e.url), newSim(t, "b", e.url)
 	a.ready(t)
@@ -94,6 +95,7 @@ func TestHostsAgree(t *testing.T) {
 
 // 16 hosts attach at once, 10,000 times, and give back a third of it meanwhile.
 func TestNoAddressTwice(t *testing.T) {
+	t.Parallel()
 	e := startEtcd(t)
 	const hosts, each = 16, 625
 	var sims []*sim
@@ -144,6 +146,7 @@ func TestNoAddressTwice(t *testing.T) {
 
 // A static address is had from wherever it is, by one host.
 func TestStaticAddresses(t *testing.T) {
+	t.Parallel()
 	e := startEtcd(t)
 	a, b, c := newSim(t, "a", e.url), newSim(t, "b", e.url), newSim(t, "c", e.url)
 	pools := map[*sim]string{}
@@ -167,7 +170,7 @@ func TestStaticAddresses(t *testing.T) {
 		seen[ip] = true
 	}
 	_, err = c.address(pools[c], "10.1.1.1")
-	wantError(t, err, "gateway")
+	wantError(t, err, "already in use")
 	_, err = c.address(pools[c], "10.1.1.255")
 	wantError(t, err, "broadcast")
 
@@ -218,6 +221,7 @@ func (s *sim) unowned(t *testing.T, segment string) netip.Addr {
 // Without etcd a host goes on with what it has, also after a restart; what it did
 // meanwhile is sent once etcd is back.
 func TestWithoutEtcd(t *testing.T) {
+	t.Parallel()
 	e := startEtcd(t)
 	a, b := newSim(t, "a", e.url), newSim(t, "b", e.url)
 	a.ready(t)
@@ -268,6 +272,7 @@ func (s *sim) poolID(t *testing.T) string {
 
 // A host that was cut off while etcd was changed and compacted is up to date again.
 func TestCompaction(t *testing.T) {
+	t.Parallel()
 	e := startEtcd(t)
 	w := newWire(t, e)
 	a, b := newSim(t, "a", e.url), newSim(t, "b", "http://"+w.listener.Addr().String())
@@ -301,6 +306,7 @@ func TestCompaction(t *testing.T) {
 
 // An etcd that comes back empty, or older than it was, gets back what hosts have.
 func TestRestoredEtcd(t *testing.T) {
+	t.Parallel()
 	e := startEtcd(t)
 	a, b := newSim(t, "a", e.url), newSim(t, "b", e.url)
 	a.ready(t)
@@ -347,6 +353,7 @@ func TestRestoredEtcd(t *testing.T) {
 
 // Of two endpoints with one address the younger is taken off the segment.
 func TestConflict(t *testing.T) {
+	t.Parallel()
 	e := startEtcd(t)
 	a, b := newSim(t, "a", e.url), newSim(t, "b", e.url)
 	a.ready(t)
@@ -366,6 +373,7 @@ func TestConflict(t *testing.T) {
 }
 
 func TestHostsComeAndGo(t *testing.T) {
+	t.Parallel()
 	e := startEtcd(t)
 	a, b := newSim(t, "a", e.url), newSim(t, "b", e.url)
 	a.ready(t)
@@ -428,6 +436,7 @@ func TestHostsComeAndGo(t *testing.T) {
 
 // Blocks that are empty are given back, but for one.
 func TestBlocksReturn(t *testing.T) {
+	t.Parallel()
 	e := startEtcd(t)
 	a := newSim(t, "a", e.url)
 	a.ready(t)
@@ -457,6 +466,7 @@ func TestBlocksReturn(t *testing.T) {
 
 // When etcd hangs, calls fail in time, and what is there goes on.
 func TestHangingEtcd(t *testing.T) {
+	t.Parallel()
 	e := startEtcd(t)
 	a := newSim(t, "a", e.url)
 	a.ready(t)

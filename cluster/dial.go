@@ -12,6 +12,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 // DialOptions say how etcd is reached.
@@ -72,6 +74,10 @@ func Dial(o DialOptions) (*clientv3.Client, error) {
 		// A server that is gone without a word is noticed within 15 s.
 		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 5 * time.Second,
 		Logger: zap.NewNop(), // what matters is in the errors
+		// One that is back is noticed soon: by default that takes two minutes.
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second}, MinConnectTimeout: 3 * time.Second,
+		})},
 	}
 	if strings.HasPrefix(endpoints[0], "https:") {
 		if config.TLS, err = o.tls(); err != nil {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"fairway/ipam"
@@ -277,7 +278,7 @@ func (s *sim) run(t *testing.T) {
 			}
 			return out
 		},
-		TTL: 2 * time.Second, Patience: 3 * time.Second,
+		TTL: 2 * time.Second, Patience: 3 * time.Second, Log: logTo(t, s.name),
 	}, records)
 	if err != nil {
 		t.Fatal(err)
@@ -410,3 +411,20 @@ func (m *memory) copy() *memory {
 	maps.Copy(out.records.Addresses, m.records.Addresses)
 	return out
 }
+
+// logTo logs to a test; what comes after its end is dropped.
+func logTo(t *testing.T, name string) logrus.FieldLogger {
+	l := logrus.New()
+	l.SetLevel(logrus.DebugLevel)
+	l.SetOutput(writer(func(p []byte) (int, error) {
+		if t.Context().Err() == nil {
+			t.Logf("%s: %s", name, p)
+		}
+		return len(p), nil
+	}))
+	return l
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }

@@ -3,9 +3,12 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/connectivity"
 
 	"fairway/store"
 )
@@ -23,7 +26,7 @@ type delta struct {
 func (c *Cluster) read(ctx context.Context) (int64, error) {
 	c.mu.Lock()
 	c.recent = map[string]bool{}
-	client := c.client
+	client, before := c.client, c.at
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
@@ -40,6 +43,8 @@ func (c *Cluster) read(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	c.mu.Lock()
+	at := c.at
+	back := r.Header.Revision < before
 	has := make(map[string]bool, len(r.Kvs))
 	for _, kv := range r.Kvs {
 		e := c.entry(kv.Key, kv.Value, kv.CreateRevision, kv.ModRevision)
@@ -47,18 +52,23 @@ func (c *Cluster) read(ctx context.Context) (int64, error) {
 		if c.recent[e.Key] {
 			continue
 		}
-		if old, ok := c.view.entries[e.Key]; ok && old.Revision > e.Revision {
+		if old, ok := c.view.entries[e.Key]; ok && old.Revision > e.Revision && back {
 			c.drop(e.Key, old.Revision)
 		}
-		delete(c.view.gone, e.Key)
+		if back {
+			delete(c.view.gone, e.Key)
+		}
 		c.take(e)
 	}
 	for key, e := range c.view.entries {
-		if !has[key] && !c.recent[key] && e.Revision != 0 {
+		if !has[key] && !c.recent[key] && e.Revision != 0 && (back || e.Revision <= r.Header.Revision) {
 			c.drop(key, e.Revision)
 		}
 	}
-	c.synced, c.at = true, r.Header.Revision
+	c.synced = true
+	if c.at = r.Header.Revision; !back { // what the watch has told since is newer
+		c.at = max(c.at, at)
+	}
 	for s := range c.view.endpoints {
 		c.plane = append(c.plane, delta{segment: s, whole: true})
 	}
@@ -66,6 +76,38 @@ func (c *Cluster) read(ctx context.Context) (int64, error) {
 	c.mu.Unlock()
 	c.shareAll()
 	return r.Header.Revision, nil
+}
+
+// rereadEvery is how often all is read that should be known.
+const rereadEvery = 10 * time.Minute
+
+// recheck reads all anew after each break of the connection. The client goes on
+// with its watch by itself then, but etcd before 3.4.36, 3.5.18 and 3.6 leaves out
+// deletions at the revision that was compacted last (etcd#19179).
+func (c *Cluster) recheck(ctx context.Context) error {
+	conn := c.etcd().ActiveConnection()
+	for {
+		broke := conn.GetState() != connectivity.Ready
+		limit, cancel := context.WithTimeout(ctx, rereadEvery)
+		changed := conn.WaitForStateChange(limit, conn.GetState())
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if changed && (!broke || conn.GetState() != connectivity.Ready) {
+			continue
+		}
+		c.mu.Lock()
+		at := c.at
+		c.mu.Unlock()
+		revision, err := c.read(ctx)
+		if err != nil {
+			return err
+		}
+		if revision < at {
+			return fmt.Errorf("cluster: etcd went from revision %d back to %d: it was restored from a backup", at, revision)
+		}
+	}
 }
 
 // follow takes etcd's changes from a revision on, until it can't: because that
@@ -77,7 +119,12 @@ func (c *Cluster) follow(ctx context.Context, from int64) error {
 			return err
 		}
 		c.mu.Lock()
-		c.at = max(c.at, r.Header.Revision)
+		// The header may be ahead of the events, which come in order.
+		upTo := r.Header.Revision
+		if n := len(r.Events); n > 0 {
+			upTo = r.Events[n-1].Kv.ModRevision
+		}
+		c.at = max(c.at, upTo)
 		for _, ev := range r.Events {
 			if ev.Type == clientv3.EventTypeDelete {
 				c.drop(strings.TrimPrefix(string(ev.Kv.Key), c.opts.Prefix), ev.Kv.ModRevision)
@@ -86,7 +133,7 @@ func (c *Cluster) follow(ctx context.Context, from int64) error {
 			}
 		}
 		for key, revision := range c.view.gone {
-			if revision <= r.Header.Revision {
+			if revision <= upTo {
 				delete(c.view.gone, key)
 			}
 		}
@@ -247,11 +294,12 @@ func (c *Cluster) remotes(segment string) []Remote {
 	return out
 }
 
-// Remotes returns the endpoints of all other hosts in a segment.
-func (c *Cluster) Remotes(segment string) []Remote {
+// Remotes returns the endpoints of all other hosts in a segment, as of a revision
+// of etcd's.
+func (c *Cluster) Remotes(segment string) (all []Remote, revision int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.remotes(segment)
+	return c.remotes(segment), c.at
 }
 
 // key is the key that a path was taken from.

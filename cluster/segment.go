@@ -40,7 +40,7 @@ func (c *Cluster) Join(ctx context.Context, segment string, pool netip.Prefix, v
 	// The view may be old: what it says is the condition.
 	for range tries {
 		c.mu.Lock()
-		s, there := c.view.segments[segment]
+		s := c.view.segments[segment]
 		member := c.view.members[segment][c.self.Name]
 		same := c.unchanged(segmentKey(segment))
 		c.mu.Unlock()
@@ -51,16 +51,14 @@ func (c *Cluster) Join(ctx context.Context, segment string, pool netip.Prefix, v
 		case has && member:
 			c.use(segment)
 			return n.Prefix, nil
-		case !has && !pool.IsValid() && c.isSynced():
-			return netip.Prefix{}, fmt.Errorf("segment %s: want --subnet: no host of the cluster has named %s yet", segment, familyName(v6))
 		}
 		ops := []clientv3.Op{clientv3.OpPut(c.key(memberKey(segment, c.self.Name)), string(encode(owner{Host: c.self.Name})))}
 		if !has && pool.IsValid() {
 			s = Segment{Name: segment, VNI: s.VNI, Port: s.Port, Options: s.Options, Subnets: append(slices.Clone(s.Subnets), newSubnet(pool))}
 			ops = append(ops, clientv3.OpPut(c.key(segmentKey(segment)), string(encode(s))))
 		}
-		if !there && !pool.IsValid() { // the view isn't etcd's: ask it
-			ops = nil
+		if !has && !pool.IsValid() {
+			ops = nil // just ask whether the view is etcd's
 		}
 		ok, err := c.commit(ctx, []clientv3.Cmp{same}, ops, clientv3.OpGet(c.key(segmentKey(segment))))
 		if err != nil {
@@ -90,12 +88,6 @@ func familyName(v6 bool) string {
 		return "an IPv6 subnet"
 	}
 	return "an IPv4 subnet"
-}
-
-func (c *Cluster) isSynced() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.synced
 }
 
 // Leave says that this host has no pool of a segment any more. What it had of it

@@ -118,7 +118,7 @@ func poolOptions(w *wanted) option.Table {
 			Set:     option.LinkName(&w.parent),
 		},
 		{
-			Name: "segment", Allowed: "at most 63 letters, digits, - _ . and a letter or digit first",
+			Name: "segment", Allowed: option.SegmentAllowed,
 			Meaning: "the pool is that of a segment, and shared with the other hosts of the cluster; goes with -o mode=overlay -o segment=…",
 			Set:     option.Segment(&w.segment),
 		},

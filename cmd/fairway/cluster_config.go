@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 
@@ -131,4 +133,61 @@ func (c clusterConfig) hostName() (string, error) {
 		return "", fmt.Errorf("setting host-name: %w", err)
 	}
 	return name, nil
+}
+
+// local is this host's address on the underlay: the one that is set, or that which
+// it has towards the first etcd. It is invalid where there is no cluster.
+func (c clusterConfig) local() netip.Addr {
+	a, err := c.advertise()
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a
+}
+
+func (c clusterConfig) advertise() (netip.Addr, error) {
+	if c.Endpoints == "" {
+		return netip.Addr{}, errors.New("setting cluster: none")
+	}
+	if c.Advertise != "" {
+		return netip.ParseAddr(c.Advertise)
+	}
+	first, _, _ := strings.Cut(c.Endpoints, ",")
+	u, err := url.Parse(strings.TrimSpace(first))
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	conn, err := net.Dial("udp", u.Host) // sends nothing
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("setting advertise-address: not set, and no way to etcd: %w", err)
+	}
+	defer conn.Close()
+	a := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+	if a.IsLoopback() {
+		return netip.Addr{}, fmt.Errorf("setting advertise-address: want an address of this host that the others reach: etcd is on this host")
+	}
+	return a, nil
+}
+
+// underlayMTU is the MTU of the link that has an address, in bytes; 1500 if none
+// has it yet.
+func underlayMTU(local netip.Addr) int {
+	links, err := net.Interfaces()
+	if err != nil {
+		return 1500
+	}
+	for _, l := range links {
+		addresses, err := l.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range addresses {
+			if p, ok := a.(*net.IPNet); ok {
+				if ip, ok := netip.AddrFromSlice(p.IP); ok && ip.Unmap() == local {
+					return l.MTU
+				}
+			}
+		}
+	}
+	return 1500
 }
