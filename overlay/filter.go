@@ -128,6 +128,14 @@ func elements(want map[uint32]admission) map[element]bool {
 	return out
 }
 
+// comment says what nft shows as a number of the host's byte order.
+func (e element) comment() string {
+	if e.set != setSegments {
+		return ""
+	}
+	return fmt.Sprintf("VNI %d", uint32(e.key[4])<<16|uint32(e.key[5])<<8|uint32(e.key[6]))
+}
+
 func membersOf(v6 bool) string {
 	if v6 {
 		return setMembers + "6"
@@ -150,7 +158,7 @@ func (f *Filter) difference(conn *nftables.Conn, before, after map[element]bool)
 		}
 		for e := range after {
 			if e.set == name && !before[e] {
-				put = append(put, nftables.SetElement{Key: []byte(e.key)})
+				put = append(put, nftables.SetElement{Key: []byte(e.key), Comment: e.comment()})
 			}
 		}
 		set := &nftables.Set{Table: f.table, Name: name}
