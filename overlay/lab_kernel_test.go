@@ -334,7 +334,9 @@ const patience = 5 * time.Second
 
 // tcp returns the address under which a server sees whoever the thread's
 // namespace is.
-func tcp(to netip.Addr, port uint16) (string, error) {
+func tcp(to netip.Addr, port uint16) (string, error) { return tcpIn(to, port, patience) }
+
+func tcpIn(to netip.Addr, port uint16, patience time.Duration) (string, error) {
 	c, err := (&net.Dialer{Timeout: patience}).Dial("tcp", netip.AddrPortFrom(to, port).String())
 	if err != nil {
 		return "", err
@@ -395,7 +397,7 @@ func ping(to netip.Addr, size int) error {
 		if _, err := c.WriteTo(msg, &net.IPAddr{IP: to.AsSlice()}); err != nil {
 			return err
 		}
-		c.SetDeadline(time.Now().Add(100 * time.Millisecond))
+		c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 		for {
 			n, from, err := c.ReadFrom(b)
 			if err != nil && time.Now().After(end) {
