@@ -90,26 +90,3 @@ func (c *container) publish(hostPort, port uint16) {
 		must(c, c.firewall.Apply(c.Context(), nat.State{Endpoints: []nat.Endpoint{c.network.EndpointFirewall(c.e)}}))
 	})
 }
-
-// Containers that may not reach each other (icc=false) can't on other hosts
-// either; what they publish, and the hosts, they reach.
-func TestNoICC(t *testing.T) {
-	l := newLab(t, 2, false, map[string]string{"com.docker.network.bridge.enable_icc": "false"}, false)
-	a, b := l.hosts[0].attach(1), l.hosts[1].attach(2)
-	for _, c := range []*container{a, b} {
-		c.do(func() { serve(t) })
-	}
-	l.hosts[1].do(func() {
-		if err := ping(a.e.IPv4.Addr(), 56); err != nil {
-			t.Errorf("ping from another host: %v", err)
-		}
-	})
-	a.do(func() {
-		if err := ping(netip.MustParseAddr("10.40.0.1"), 56); err != nil {
-			t.Errorf("ping of the gateway: %v", err)
-		}
-		if _, err := tcpIn(b.e.IPv4.Addr(), 7, 500*time.Millisecond); err == nil {
-			t.Error("a container reaches one on another host in spite of enable_icc=false")
-		}
-	})
-}

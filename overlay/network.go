@@ -132,7 +132,7 @@ func (n Network) Links() link.Set {
 	mac, _ := net.ParseMAC(o.MAC)
 	return append(set, link.VXLAN{
 		Namespace: r.Namespace, Name: o.Link, Alias: link.Mark(n.host.Instance, r.ID, ""), Master: r.Link,
-		MAC: mac, VNI: o.VNI, Port: o.Port, Local: n.host.Local, MTU: r.MTU, Isolated: !n.Firewall().ICC,
+		MAC: mac, VNI: o.VNI, Port: o.Port, Local: n.host.Local, MTU: r.MTU,
 	})
 }
 
