@@ -33,6 +33,7 @@ type Filter struct {
 	opts  nat.Options
 	table *nftables.Table
 	mu    sync.Mutex
+	conn  *nftables.Conn       // lasting: to close one after a deletion waits 10 ms for the kernel; nil after an error
 	want  map[uint32]admission // by VNI
 	known bool                 // the kernel holds want, as far as f left it so
 }
@@ -88,27 +89,48 @@ func (f *Filter) change(do func()) error {
 	if f.known && maps.Equal(before, after) {
 		return nil
 	}
-	conn, err := dial()
-	if err != nil {
-		return err
-	}
 	if f.known && len(f.want) > 0 {
+		conn, err := f.lasting()
+		if err != nil {
+			return err
+		}
 		f.difference(conn, before, after)
 		f.opts.Step("overlay.filter elements")
 		if err := conn.Flush(); err == nil {
 			return nil
 		}
+		f.hangUp()
 		f.opts.Log.Warn("overlay: table inet " + tableName + " was not as left, writing all of it")
 	}
 	return f.whole()
 }
 
-func dial() (*nftables.Conn, error) {
-	c, err := nftables.New()
-	if err != nil {
-		return nil, fmt.Errorf("overlay: open netlink: %w", err)
+// lasting returns the connection, a new one after an error.
+func (f *Filter) lasting() (*nftables.Conn, error) {
+	if f.conn == nil {
+		c, err := nftables.New(nftables.AsLasting())
+		if err != nil {
+			return nil, fmt.Errorf("overlay: open netlink: %w", err)
+		}
+		f.conn = c
 	}
-	return c, nil
+	return f.conn, nil
+}
+
+// hangUp drops the connection: answers may still wait in it.
+func (f *Filter) hangUp() {
+	f.known = false
+	if f.conn != nil {
+		_ = f.conn.CloseLasting()
+		f.conn = nil
+	}
+}
+
+// Close ends the use of f. Its table stays.
+func (f *Filter) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hangUp()
 }
 
 // An element is of a set, with its key as the kernel has it.
@@ -174,7 +196,7 @@ func (f *Filter) difference(conn *nftables.Conn, before, after map[element]bool)
 // whole writes the table in place of what there is, in one transaction; without
 // segments there is none. The caller has the lock.
 func (f *Filter) whole() error {
-	conn, err := dial()
+	conn, err := f.lasting()
 	if err != nil {
 		return err
 	}
@@ -193,6 +215,7 @@ func (f *Filter) whole() error {
 	}
 	f.opts.Step("overlay.filter table")
 	if err := conn.Flush(); err != nil {
+		f.hangUp()
 		return fmt.Errorf("overlay: set table inet %s: %w", tableName, err)
 	}
 	f.known = true

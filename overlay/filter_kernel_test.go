@@ -225,6 +225,7 @@ func TestFilter(t *testing.T) {
 		// A daemon that starts takes over what an earlier one left.
 		next, err := NewFilter(nat.Options{Instance: instance})
 		must(t, err)
+		defer next.Close()
 		must(t, next.Set(t.Context(), testVNI, DefaultPort, []netip.Addr{netip.MustParseAddr("192.0.2.3")}))
 		members("192.0.2.3")
 		if out := run(t, "nft", "list", "table", "inet", tableName); strings.Count(out, "chain ") != 3 {

@@ -19,9 +19,9 @@ import (
 func (f *Filter) Repair(context.Context) ([]nat.Repair, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	conn, err := dial()
+	conn, err := nftables.New() // one of its own: the kernel echoes rules
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("overlay: open netlink: %w", err)
 	}
 	found, err := f.compare(conn)
 	if err != nil {

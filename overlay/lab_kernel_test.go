@@ -194,6 +194,7 @@ func (h *host) join(i int, options map[string]string, internal bool) {
 		opts := nat.Options{Instance: instance}
 		h.filter, err = NewFilter(opts)
 		must(h, err)
+		h.Cleanup(h.filter.Close)
 		h.firewall, err = nftables.New(h.Context(), nftables.Options{Options: opts})
 		must(h, err)
 		h.Cleanup(func() { h.firewall.Close() })
