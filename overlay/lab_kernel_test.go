@@ -183,14 +183,16 @@ func (h *host) join(i int, options map[string]string, internal bool) {
 	}
 	as := Host{Instance: instance, Local: h.addr, Bridge: func(n store.Network) (Bridge, error) { return bridge.New(instance, n) }}
 	own := []netip.Addr{netip.AddrFrom4([4]byte{10, 40, byte(i + 1), 1}), netip.MustParseAddr(fmt.Sprintf("fd00:40::%d:1", i+1))}
-	must(h, Settle(as, Agreed{VNI: testVNI, Underlay: h.mtu, Own: own}, &h.record))
 	var err error
-	h.network, err = New(as, h.record)
-	must(h, err)
 	h.do(func() {
 		h.conn, err = link.New(link.Options{Instance: instance})
 		must(h, err)
 		h.Cleanup(func() { h.conn.Close() })
+		underlay, err := h.conn.AddressMTU(h.Context(), h.addr)
+		must(h, err)
+		must(h, Settle(as, Agreed{VNI: testVNI, Underlay: underlay, Own: own}, &h.record))
+		h.network, err = New(as, h.record)
+		must(h, err)
 		opts := nat.Options{Instance: instance}
 		h.filter, err = NewFilter(opts)
 		must(h, err)

@@ -150,9 +150,20 @@ func contains(a, b map[netip.Addr]int) bool {
 }
 
 // Set makes records all that there are of a segment on other hosts, as of a
-// revision; what is newer than that stays. A record that can't be is left out, and
-// is an error; the others count.
+// revision; what is newer than that stays, and an older set than the last says
+// nothing. A record that can't be is left out, and is an error; the others count.
 func (p *Plane) Set(ctx context.Context, vni uint32, records []Record, revision int64) error {
+	return p.all(ctx, vni, records, func(t *table, good []Record, k *keys) { t.set(good, revision, k) })
+}
+
+// Replace is Set, whatever is known: the cluster's store was made anew, from a
+// backup say, and counts its revisions from a lower one. What is the same as
+// before stays in the kernel as it is.
+func (p *Plane) Replace(ctx context.Context, vni uint32, records []Record, revision int64) error {
+	return p.all(ctx, vni, records, func(t *table, good []Record, k *keys) { t.replace(good, revision, k) })
+}
+
+func (p *Plane) all(ctx context.Context, vni uint32, records []Record, do func(t *table, good []Record, k *keys)) error {
 	return p.change(ctx, vni, func(s *segment, k *keys) error {
 		var errs []error
 		good := make([]Record, 0, len(records))
@@ -163,7 +174,7 @@ func (p *Plane) Set(ctx context.Context, vni uint32, records []Record, revision 
 			}
 			good = append(good, r)
 		}
-		s.set(good, revision, k)
+		do(s.table, good, k)
 		return errors.Join(errs...)
 	})
 }
