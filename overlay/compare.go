@@ -148,7 +148,7 @@ func (s *segment) begin(ctx context.Context) (ready bool, err error) {
 		return false, err
 	}
 	s.pass++
-	return s.vxlan != 0, nil
+	return s.told && s.vxlan != 0, nil
 }
 
 func (s *segment) isClosed() bool {

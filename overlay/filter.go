@@ -36,12 +36,14 @@ type Filter struct {
 	conn  *nftables.Conn       // lasting: to close one after a deletion waits 10 ms for the kernel; nil after an error
 	want  map[uint32]admission // by VNI
 	known bool                 // the kernel holds want, as far as f left it so
+	begun bool                 // what an earlier daemon left is in want
 }
 
 // An admission is which hosts may send a segment, and to which UDP port.
 type admission struct {
 	port  uint16
 	hosts []netip.Addr
+	open  bool // false: an earlier daemon said so, and nobody since
 }
 
 // The names of what the table holds, as nft shows them.
@@ -68,21 +70,45 @@ func NewFilter(opts nat.Options) (*Filter, error) {
 	}, nil
 }
 
+// Open lets nobody send a segment, until Set says who may; but for hosts that
+// could when an earlier daemon ended: traffic goes on while this one starts.
+func (f *Filter) Open(_ context.Context, vni uint32, port uint16) error {
+	return f.change(func() {
+		a := f.want[vni]
+		if a.port != port {
+			a = admission{port: port}
+		}
+		a.open = true
+		f.want[vni] = a
+	})
+}
+
 // Set says which hosts may send a segment, in place of those before.
 func (f *Filter) Set(_ context.Context, vni uint32, port uint16, hosts []netip.Addr) error {
 	hosts = slices.SortedFunc(slices.Values(hosts), netip.Addr.Compare)
-	return f.change(func() { f.want[vni] = admission{port, hosts} })
+	return f.change(func() { f.want[vni] = admission{port, hosts, true} })
 }
 
 // Remove forgets a segment. With the last one the table goes.
 func (f *Filter) Remove(_ context.Context, vni uint32) error {
-	return f.change(func() { delete(f.want, vni) })
+	return f.change(func() {
+		delete(f.want, vni)
+		for _, a := range f.want {
+			if a.open {
+				return
+			}
+		}
+		clear(f.want)
+	})
 }
 
 // change writes what differs after do, in one transaction.
 func (f *Filter) change(do func()) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.begin(); err != nil {
+		return err
+	}
 	before := elements(f.want)
 	do()
 	after := elements(f.want)

@@ -222,10 +222,29 @@ func TestFilter(t *testing.T) {
 		run(t, "nft", "flush", "ruleset")
 		put("d", "192.0.2.5", 6) // writes all of it
 		members("192.0.2.3", "192.0.2.4", "192.0.2.5")
-		// A daemon that starts takes over what an earlier one left.
+		// A daemon that starts takes over what an earlier one left, until it knows more.
 		next, err := NewFilter(nat.Options{Instance: instance})
 		must(t, err)
 		defer next.Close()
+		plane := NewPlane(PlaneOptions{Kernel: h.conn, Filter: next})
+		must(t, plane.Open(t.Context(), h.network.Segment()))
+		members("192.0.2.3", "192.0.2.4", "192.0.2.5")
+		for range 3 {
+			d, err := plane.Compare(t.Context(), testVNI)
+			if out := run(t, "bridge", "fdb", "show", "dev", "fwx1"); err != nil || d.Total() > 0 || strings.Count(out, " dst ") != 3 {
+				t.Errorf("%+v, %v, before all records are known: %s", d, err, out)
+			}
+		}
+		c := Record{ID: "c", MAC: link.MAC(link.RandomMAC()), Host: netip.MustParseAddr("192.0.2.3"), Revision: 3}
+		must(t, plane.Set(t.Context(), testVNI, []Record{c}, 9))
+		members("192.0.2.3")
+		for range 3 {
+			_, err := plane.Compare(t.Context(), testVNI)
+			must(t, err)
+		}
+		if out := run(t, "bridge", "fdb", "show", "dev", "fwx1"); strings.Count(out, " dst ") != 1 || !strings.Contains(out, c.MAC.String()) {
+			t.Errorf("what an earlier daemon left is there: %s", out)
+		}
 		must(t, next.Set(t.Context(), testVNI, DefaultPort, []netip.Addr{netip.MustParseAddr("192.0.2.3")}))
 		members("192.0.2.3")
 		if out := run(t, "nft", "list", "table", "inet", tableName); strings.Count(out, "chain ") != 3 {

@@ -204,6 +204,7 @@ func (h *host) join(i int, options map[string]string, internal bool) {
 		must(h, h.firewall.Apply(h.Context(), nat.State{Networks: []nat.Network{h.network.Firewall()}}))
 		h.plane = NewPlane(PlaneOptions{Kernel: h.conn, Filter: h.filter})
 		must(h, h.plane.Open(h.Context(), h.network.Segment()))
+		must(h, h.plane.Set(h.Context(), testVNI, nil, 0))
 	})
 }
 

@@ -47,6 +47,7 @@ type segment struct {
 	kernel   *link.Remotes
 	vxlan    int // index of the link that has the entries; 0: none
 	closed   bool
+	told     bool           // of all records: before, what is in the kernel is an earlier daemon's
 	strange  map[any]uint32 // entries that nobody wants → the pass that saw it
 	last     Drift
 	repaired int
@@ -63,7 +64,8 @@ func NewPlane(opts PlaneOptions) *Plane {
 }
 
 // Open serves a segment from now on, whose links were made; or goes on with
-// settings that have changed.
+// settings that have changed. Until the first Set, what an earlier daemon left in
+// the kernel stays.
 func (p *Plane) Open(ctx context.Context, seg Segment) error {
 	p.mu.Lock()
 	s, there := p.segments[seg.VNI]
@@ -84,7 +86,11 @@ func (p *Plane) Open(ctx context.Context, seg Segment) error {
 		}
 		s.kernel, s.seg, s.vxlan = tables, seg, 0
 	}
-	return errors.Join(s.admit(ctx), s.write(ctx, change{}))
+	var err error
+	if p.opts.Filter != nil && !s.told {
+		err = p.opts.Filter.Open(ctx, seg.VNI, seg.Port)
+	}
+	return errors.Join(err, s.admit(ctx), s.write(ctx, change{}))
 }
 
 // Close forgets a segment. Its entries go with its links.
@@ -124,12 +130,12 @@ func (p *Plane) change(ctx context.Context, vni uint32, f func(s *segment, k *ke
 	if s.closed {
 		return fmt.Errorf("overlay: VNI %d: %w", vni, errNone)
 	}
-	hosts := maps.Clone(s.hosts)
+	hosts, told := maps.Clone(s.hosts), s.told
 	var k keys
 	refused := f(s, &k)
 	c := s.difference(k)
 	var admitted error
-	if came := !contains(hosts, s.hosts); came { // before it is sent to, and anything may come from there
+	if came := !contains(hosts, s.hosts) || told != s.told; came { // before it is sent to, and anything may come from there
 		admitted = s.admit(ctx)
 	}
 	err := errors.Join(refused, admitted, s.write(ctx, c))
@@ -175,6 +181,7 @@ func (p *Plane) all(ctx context.Context, vni uint32, records []Record, do func(t
 			good = append(good, r)
 		}
 		do(s.table, good, k)
+		s.told = true
 		return errors.Join(errs...)
 	})
 }
@@ -212,7 +219,7 @@ func (p *Plane) Detach(ctx context.Context, vni uint32, id string) error {
 
 // admit tells the filter from which hosts the segment may come.
 func (s *segment) admit(ctx context.Context) error {
-	if s.plane.opts.Filter == nil {
+	if s.plane.opts.Filter == nil || !s.told {
 		return nil
 	}
 	return s.plane.opts.Filter.Set(ctx, s.seg.VNI, s.seg.Port, slices.Collect(maps.Keys(s.hosts)))
