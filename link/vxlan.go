@@ -24,12 +24,11 @@ type VXLAN struct {
 	Master    string // a bridge of ours; unix.ENODEV if there is none
 	// MAC is the host's own address in the segment: what comes to it from other
 	// hosts is the host's, since it is that of a port.
-	MAC      net.HardwareAddr
-	VNI      uint32     // 1 to 1<<24 - 1
-	Port     uint16     // UDP
-	Local    netip.Addr // the host's address on the underlay
-	MTU      int        // bytes
-	Isolated bool       // no frames between it and isolated ports of the bridge
+	MAC   net.HardwareAddr
+	VNI   uint32     // 1 to 1<<24 - 1
+	Port  uint16     // UDP
+	Local netip.Addr // the host's address on the underlay
+	MTU   int        // bytes
 }
 
 // Key implements Object.
@@ -95,12 +94,11 @@ func setVXLAN(v VXLAN, index int) *nl.NetlinkRequest {
 	li := attr(unix.IFLA_LINKINFO, nil)
 	li.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, []byte("bridge"))
 	data := li.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
-	for _, t := range []int{unix.IFLA_BRPORT_LEARNING, unix.IFLA_BRPORT_UNICAST_FLOOD, unix.IFLA_BRPORT_MCAST_FLOOD, unix.IFLA_BRPORT_BCAST_FLOOD, unix.IFLA_BRPORT_MODE} {
+	for _, t := range []int{unix.IFLA_BRPORT_LEARNING, unix.IFLA_BRPORT_UNICAST_FLOOD, unix.IFLA_BRPORT_MCAST_FLOOD, unix.IFLA_BRPORT_BCAST_FLOOD, unix.IFLA_BRPORT_MODE, unix.IFLA_BRPORT_ISOLATED} {
 		data.AddRtAttr(t, u8(false))
 	}
 	data.AddRtAttr(unix.IFLA_BRPORT_NEIGH_SUPPRESS, u8(true))
 	data.AddRtAttr(unix.IFLA_BRPORT_GUARD, u8(true))
-	data.AddRtAttr(unix.IFLA_BRPORT_ISOLATED, u8(v.Isolated))
 	req.AddData(li)
 	return req
 }
@@ -208,7 +206,7 @@ func vxlanDiff(v VXLAN, l linkState, master int, m marks) string {
 	d.add(l.port.floods, "its port flooded")
 	d.add(!l.port.suppress, "neigh_suppress was off")
 	d.add(!l.port.guard, "BPDU guard was off")
-	d.add(l.port.isolated != v.Isolated, "isolated was %t", l.port.isolated)
+	d.add(l.port.isolated, "its port was isolated")
 	return d.String()
 }
 

@@ -29,9 +29,11 @@ func (d Drift) Total() int { return d.Missing + d.Wrong + d.Strange }
 
 // Run compares the entries of all segments with the records and repairs them,
 // until the context ends: a few hundred entries at a time, with pauses that leave
-// 99% of a core to others, and at least a second between two passes.
+// 99% of a core to others, and at least a second between two passes. Every few
+// seconds it compares the filter's table, too.
 func (p *Plane) Run(ctx context.Context) error {
-	const every = time.Second
+	const every, filter = time.Second, 5 * time.Second
+	var filtered time.Time
 	timer := time.NewTimer(every)
 	defer timer.Stop()
 	for {
@@ -40,6 +42,11 @@ func (p *Plane) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		case <-p.wake:
+			filtered = time.Time{}
+		}
+		if time.Since(filtered) > filter {
+			p.repairFilter(ctx)
+			filtered = time.Now()
 		}
 		for _, vni := range p.vnis() {
 			_, err := p.pass(ctx, vni, restful(ctx))
@@ -48,6 +55,19 @@ func (p *Plane) Run(ctx context.Context) error {
 			}
 		}
 		timer.Reset(every)
+	}
+}
+
+func (p *Plane) repairFilter(ctx context.Context) {
+	if p.opts.Filter == nil {
+		return
+	}
+	found, err := p.opts.Filter.Repair(ctx)
+	if err != nil {
+		p.opts.Log.WithError(err).Error("overlay: who may send VXLAN to this host isn't checked")
+	}
+	for _, r := range found {
+		p.opts.Log.Warn("overlay: repaired: " + r.What)
 	}
 }
 
@@ -128,7 +148,7 @@ func (s *segment) begin(ctx context.Context) (ready bool, err error) {
 		return false, err
 	}
 	s.pass++
-	return s.vxlan != 0, nil
+	return s.told && s.vxlan != 0, nil
 }
 
 func (s *segment) isClosed() bool {

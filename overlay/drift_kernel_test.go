@@ -6,9 +6,12 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netns"
 
 	"fairway/link"
 )
@@ -112,16 +115,24 @@ func TestLinkAgain(t *testing.T) {
 	// What comes while the VXLAN isn't there is written when it is.
 	h.do(func() {
 		run(t, "ip", "link", "del", "fwx1")
+		run(t, "nft", "flush", "ruleset")
 		late := Record{ID: "late", MAC: link.MAC(link.RandomMAC()), IPs: []netip.Addr{netip.MustParseAddr("10.40.9.9")}, Host: l.hosts[1].addr, Revision: 900}
 		must(t, h.plane.Put(t.Context(), testVNI, late))
 		_, err := h.conn.Reconcile(t.Context(), want)
 		must(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { ended <- h.plane.Run(ctx) }()
+		go func() {
+			runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+			if err := netns.Set(h.ns); err != nil {
+				panic(err)
+			}
+			ended <- h.plane.Run(ctx)
+		}()
 		h.plane.Wake()
 		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-			if strings.Contains(run(t, "bridge", "fdb", "show", "dev", "fwx1"), late.MAC.String()+" dst "+l.hosts[1].addr.String()) {
+			there := strings.Contains(run(t, "bridge", "fdb", "show", "dev", "fwx1"), late.MAC.String()+" dst "+l.hosts[1].addr.String())
+			if there && strings.Contains(run(t, "nft", "list", "tables"), tableName) {
 				break
 			}
 		}
@@ -129,6 +140,9 @@ func TestLinkAgain(t *testing.T) {
 		must(t, <-ended)
 		if d, err := h.plane.Compare(t.Context(), testVNI); err != nil || d.Total() > 0 || d.Entries != 8 {
 			t.Errorf("%+v, %v: want 3 MAC addresses and 5 IP addresses, all there", d, err)
+		}
+		if r, err := h.filter.Repair(t.Context()); err != nil || len(r) > 0 {
+			t.Errorf("repaired %v, %v; want nothing: Run has", r, err)
 		}
 	})
 	// With the network, all goes.

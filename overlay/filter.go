@@ -33,14 +33,17 @@ type Filter struct {
 	opts  nat.Options
 	table *nftables.Table
 	mu    sync.Mutex
+	conn  *nftables.Conn       // lasting: to close one after a deletion waits 10 ms for the kernel; nil after an error
 	want  map[uint32]admission // by VNI
 	known bool                 // the kernel holds want, as far as f left it so
+	begun bool                 // what an earlier daemon left is in want
 }
 
 // An admission is which hosts may send a segment, and to which UDP port.
 type admission struct {
 	port  uint16
 	hosts []netip.Addr
+	open  bool // false: an earlier daemon said so, and nobody since
 }
 
 // The names of what the table holds, as nft shows them.
@@ -67,48 +70,93 @@ func NewFilter(opts nat.Options) (*Filter, error) {
 	}, nil
 }
 
+// Open lets nobody send a segment, until Set says who may; but for hosts that
+// could when an earlier daemon ended: traffic goes on while this one starts.
+func (f *Filter) Open(_ context.Context, vni uint32, port uint16) error {
+	return f.change(func() {
+		a := f.want[vni]
+		if a.port != port {
+			a = admission{port: port}
+		}
+		a.open = true
+		f.want[vni] = a
+	})
+}
+
 // Set says which hosts may send a segment, in place of those before.
 func (f *Filter) Set(_ context.Context, vni uint32, port uint16, hosts []netip.Addr) error {
 	hosts = slices.SortedFunc(slices.Values(hosts), netip.Addr.Compare)
-	return f.change(func() { f.want[vni] = admission{port, hosts} })
+	return f.change(func() { f.want[vni] = admission{port, hosts, true} })
 }
 
 // Remove forgets a segment. With the last one the table goes.
 func (f *Filter) Remove(_ context.Context, vni uint32) error {
-	return f.change(func() { delete(f.want, vni) })
+	return f.change(func() {
+		delete(f.want, vni)
+		for _, a := range f.want {
+			if a.open {
+				return
+			}
+		}
+		clear(f.want)
+	})
 }
 
 // change writes what differs after do, in one transaction.
 func (f *Filter) change(do func()) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.begin(); err != nil {
+		return err
+	}
 	before := elements(f.want)
 	do()
 	after := elements(f.want)
 	if f.known && maps.Equal(before, after) {
 		return nil
 	}
-	conn, err := dial()
-	if err != nil {
-		return err
-	}
 	if f.known && len(f.want) > 0 {
+		conn, err := f.lasting()
+		if err != nil {
+			return err
+		}
 		f.difference(conn, before, after)
 		f.opts.Step("overlay.filter elements")
 		if err := conn.Flush(); err == nil {
 			return nil
 		}
+		f.hangUp()
 		f.opts.Log.Warn("overlay: table inet " + tableName + " was not as left, writing all of it")
 	}
 	return f.whole()
 }
 
-func dial() (*nftables.Conn, error) {
-	c, err := nftables.New()
-	if err != nil {
-		return nil, fmt.Errorf("overlay: open netlink: %w", err)
+// lasting returns the connection, a new one after an error.
+func (f *Filter) lasting() (*nftables.Conn, error) {
+	if f.conn == nil {
+		c, err := nftables.New(nftables.AsLasting())
+		if err != nil {
+			return nil, fmt.Errorf("overlay: open netlink: %w", err)
+		}
+		f.conn = c
 	}
-	return c, nil
+	return f.conn, nil
+}
+
+// hangUp drops the connection: answers may still wait in it.
+func (f *Filter) hangUp() {
+	f.known = false
+	if f.conn != nil {
+		_ = f.conn.CloseLasting()
+		f.conn = nil
+	}
+}
+
+// Close ends the use of f. Its table stays.
+func (f *Filter) Close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hangUp()
 }
 
 // An element is of a set, with its key as the kernel has it.
@@ -126,6 +174,14 @@ func elements(want map[uint32]admission) map[element]bool {
 		}
 	}
 	return out
+}
+
+// comment says what nft shows as a number of the host's byte order.
+func (e element) comment() string {
+	if e.set != setSegments {
+		return ""
+	}
+	return fmt.Sprintf("VNI %d", uint32(e.key[4])<<16|uint32(e.key[5])<<8|uint32(e.key[6]))
 }
 
 func membersOf(v6 bool) string {
@@ -150,7 +206,7 @@ func (f *Filter) difference(conn *nftables.Conn, before, after map[element]bool)
 		}
 		for e := range after {
 			if e.set == name && !before[e] {
-				put = append(put, nftables.SetElement{Key: []byte(e.key)})
+				put = append(put, nftables.SetElement{Key: []byte(e.key), Comment: e.comment()})
 			}
 		}
 		set := &nftables.Set{Table: f.table, Name: name}
@@ -166,7 +222,7 @@ func (f *Filter) difference(conn *nftables.Conn, before, after map[element]bool)
 // whole writes the table in place of what there is, in one transaction; without
 // segments there is none. The caller has the lock.
 func (f *Filter) whole() error {
-	conn, err := dial()
+	conn, err := f.lasting()
 	if err != nil {
 		return err
 	}
@@ -185,6 +241,7 @@ func (f *Filter) whole() error {
 	}
 	f.opts.Step("overlay.filter table")
 	if err := conn.Flush(); err != nil {
+		f.hangUp()
 		return fmt.Errorf("overlay: set table inet %s: %w", tableName, err)
 	}
 	f.known = true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/google/nftables"
@@ -19,9 +20,12 @@ import (
 func (f *Filter) Repair(context.Context) ([]nat.Repair, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	conn, err := dial()
-	if err != nil {
+	if err := f.begin(); err != nil {
 		return nil, err
+	}
+	conn, err := nftables.New() // one of its own: the kernel echoes rules
+	if err != nil {
+		return nil, fmt.Errorf("overlay: open netlink: %w", err)
 	}
 	found, err := f.compare(conn)
 	if err != nil {
@@ -34,16 +38,64 @@ func (f *Filter) Repair(context.Context) ([]nat.Repair, error) {
 	return found, f.whole()
 }
 
+// begin takes over what an earlier daemon left in the kernel, once.
+func (f *Filter) begin() error {
+	if f.begun {
+		return nil
+	}
+	conn, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("overlay: open netlink: %w", err)
+	}
+	there, err := f.isThere(conn)
+	if err == nil && there {
+		var left map[element]bool
+		left, err = f.readElements(conn)
+		f.want = admissions(left)
+	}
+	if err != nil {
+		return fmt.Errorf("overlay: read table inet %s: %w", tableName, err)
+	}
+	f.begun = true
+	return nil
+}
+
+// admissions is what elements say; those that make no sense are left out.
+func admissions(elems map[element]bool) map[uint32]admission {
+	out := map[uint32]admission{}
+	number := func(s string) uint32 { return uint32(s[0])<<16 | uint32(s[1])<<8 | uint32(s[2]) }
+	for e := range elems {
+		if e.set == setSegments && len(e.key) == 8 {
+			out[number(e.key[4:])] = admission{port: uint16(e.key[0])<<8 | uint16(e.key[1])}
+		}
+	}
+	for e := range elems {
+		if len(e.key) < 4 || e.set == setSegments {
+			continue
+		}
+		host, ok := netip.AddrFromSlice([]byte(e.key[4:]))
+		if a, there := out[number(e.key)]; there && ok {
+			a.hosts = append(a.hosts, host)
+			out[number(e.key)] = a
+		}
+	}
+	return out
+}
+
+func (f *Filter) isThere(conn *nftables.Conn) (bool, error) {
+	tables, err := conn.ListTablesOfFamily(f.table.Family)
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }), err
+}
+
 // compare says how the kernel differs from what is wanted.
 func (f *Filter) compare(conn *nftables.Conn) (found []nat.Repair, err error) {
 	note := func(format string, args ...any) {
 		found = append(found, nat.Repair{What: "inet " + tableName + ": " + fmt.Sprintf(format, args...)})
 	}
-	tables, err := conn.ListTablesOfFamily(f.table.Family)
+	there, err := f.isThere(conn)
 	if err != nil {
 		return nil, err
 	}
-	there := slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName })
 	switch {
 	case !there && len(f.want) > 0:
 		note("the table was missing")

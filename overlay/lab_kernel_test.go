@@ -78,6 +78,8 @@ func namespace(t testing.TB) netns.NsHandle {
 	return h
 }
 
+func pathOf(ns netns.NsHandle) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(ns)) }
+
 // within runs f on the test's thread in a namespace.
 func within(t testing.TB, ns netns.NsHandle, f func()) {
 	t.Helper()
@@ -152,7 +154,7 @@ func (l *lab) plug(i int) netns.NsHandle {
 	ns := namespace(l)
 	port := fmt.Sprintf("port%d", i)
 	within(l, l.underlay, func() {
-		run(l, "ip", "link", "add", port, "mtu", "9000", "type", "veth", "peer", "name", "eth0", "netns", fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(ns)))
+		run(l, "ip", "link", "add", port, "mtu", "9000", "type", "veth", "peer", "name", "eth0", "netns", pathOf(ns))
 		run(l, "ip", "link", "set", port, "master", "lan", "up")
 	})
 	within(l, ns, func() {
@@ -181,17 +183,20 @@ func (h *host) join(i int, options map[string]string, internal bool) {
 	}
 	as := Host{Instance: instance, Local: h.addr, Bridge: func(n store.Network) (Bridge, error) { return bridge.New(instance, n) }}
 	own := []netip.Addr{netip.AddrFrom4([4]byte{10, 40, byte(i + 1), 1}), netip.MustParseAddr(fmt.Sprintf("fd00:40::%d:1", i+1))}
-	must(h, Settle(as, Agreed{VNI: testVNI, Underlay: h.mtu, Own: own}, &h.record))
 	var err error
-	h.network, err = New(as, h.record)
-	must(h, err)
 	h.do(func() {
 		h.conn, err = link.New(link.Options{Instance: instance})
 		must(h, err)
 		h.Cleanup(func() { h.conn.Close() })
+		underlay, err := h.conn.AddressMTU(h.Context(), h.addr)
+		must(h, err)
+		must(h, Settle(as, Agreed{VNI: testVNI, Underlay: underlay, Own: own}, &h.record))
+		h.network, err = New(as, h.record)
+		must(h, err)
 		opts := nat.Options{Instance: instance}
 		h.filter, err = NewFilter(opts)
 		must(h, err)
+		h.Cleanup(h.filter.Close)
 		h.firewall, err = nftables.New(h.Context(), nftables.Options{Options: opts})
 		must(h, err)
 		h.Cleanup(func() { h.firewall.Close() })
@@ -199,6 +204,7 @@ func (h *host) join(i int, options map[string]string, internal bool) {
 		must(h, h.firewall.Apply(h.Context(), nat.State{Networks: []nat.Network{h.network.Firewall()}}))
 		h.plane = NewPlane(PlaneOptions{Kernel: h.conn, Filter: h.filter})
 		must(h, h.plane.Open(h.Context(), h.network.Segment()))
+		must(h, h.plane.Set(h.Context(), testVNI, nil, 0))
 	})
 }
 
@@ -240,15 +246,33 @@ func (h *host) attachAs(n int, mac string) *container {
 		ID: fmt.Sprintf("e%d", *h.revision), Network: h.record.ID, MAC: mac,
 		HostLink: fmt.Sprintf("fwv%d", *h.revision), Inside: fmt.Sprintf("fwi%d", *h.revision),
 		IPv4: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 40, 100, byte(n)}), 16), IPv6: netip.MustParsePrefix(fmt.Sprintf("fd00:40::100:%d/64", n)),
-		Sandbox: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), int(c.ns)),
+		Sandbox: pathOf(c.ns),
 	}
 	must(h, h.network.CheckEndpoint(c.e))
+	sandbox := c.e.Sandbox
+	c.e.Sandbox = ""
 	h.do(func() {
 		must(h, h.plane.Attach(h.Context(), testVNI, c.asLocal()))
 		must(h, h.conn.Apply(h.Context(), h.network.Attachment(c.e)))
+		run(h, "ip", "link", "set", c.e.Inside, "netns", sandbox, "name", "eth0")
 	})
+	c.e.Sandbox = sandbox
+	c.do(func() { c.configure() })
 	h.tell(h, c.asRecord(*h.revision))
 	return c
+}
+
+// configure does in the sandbox what dockerd does there.
+func (c *container) configure() {
+	c.Helper()
+	in := c.network.Inside(c.e)
+	for _, a := range in.Addresses {
+		run(c, "ip", "address", "add", a.String(), "dev", "eth0", "nodad")
+	}
+	run(c, "ip", "link", "set", "eth0", "up")
+	for _, g := range in.Gateways {
+		run(c, "ip", "route", "add", "default", "via", g.String())
+	}
 }
 
 func (c *container) asLocal() Local {
@@ -310,11 +334,13 @@ func serve(t testing.TB) {
 	}()
 }
 
-const patience = 2 * time.Second
+const patience = 5 * time.Second
 
 // tcp returns the address under which a server sees whoever the thread's
 // namespace is.
-func tcp(to netip.Addr, port uint16) (string, error) {
+func tcp(to netip.Addr, port uint16) (string, error) { return tcpIn(to, port, patience) }
+
+func tcpIn(to netip.Addr, port uint16, patience time.Duration) (string, error) {
 	c, err := (&net.Dialer{Timeout: patience}).Dial("tcp", netip.AddrPortFrom(to, port).String())
 	if err != nil {
 		return "", err
@@ -349,7 +375,8 @@ func udp(to netip.Addr, size int) error {
 }
 
 // ping sends an ICMP echo request with so many bytes of data, not to be
-// fragmented, and waits for the answer (RFC 792, RFC 4443 section 4).
+// fragmented, and waits for the answer (RFC 792, RFC 4443 section 4). It asks
+// again: a link that was attached just now takes the kernel a moment.
 func ping(to netip.Addr, size int) error {
 	network, kind, answer := "ip4:icmp", byte(8), byte(0)
 	if to.Is6() {
@@ -369,18 +396,23 @@ func ping(to netip.Addr, size int) error {
 		}
 		binary.BigEndian.PutUint16(msg[2:], ^uint16(sum+sum>>16))
 	}
-	c.SetDeadline(time.Now().Add(patience))
-	if _, err := c.WriteTo(msg, &net.IPAddr{IP: to.AsSlice()}); err != nil {
-		return err
-	}
 	b := make([]byte, 65536)
-	for {
-		n, from, err := c.ReadFrom(b)
-		if err != nil {
+	for end := time.Now().Add(patience); ; {
+		if _, err := c.WriteTo(msg, &net.IPAddr{IP: to.AsSlice()}); err != nil {
 			return err
 		}
-		if n == len(msg) && b[0] == answer && from.String() == to.String() {
-			return nil
+		c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		for {
+			n, from, err := c.ReadFrom(b)
+			if err != nil && time.Now().After(end) {
+				return err
+			}
+			if err != nil {
+				break
+			}
+			if n == len(msg) && b[0] == answer && from.String() == to.String() {
+				return nil
+			}
 		}
 	}
 }

@@ -132,7 +132,7 @@ func (n Network) Links() link.Set {
 	mac, _ := net.ParseMAC(o.MAC)
 	return append(set, link.VXLAN{
 		Namespace: r.Namespace, Name: o.Link, Alias: link.Mark(n.host.Instance, r.ID, ""), Master: r.Link,
-		MAC: mac, VNI: o.VNI, Port: o.Port, Local: n.host.Local, MTU: r.MTU, Isolated: !n.Firewall().ICC,
+		MAC: mac, VNI: o.VNI, Port: o.Port, Local: n.host.Local, MTU: r.MTU,
 	})
 }
 
@@ -175,9 +175,15 @@ func (n Network) Effective() map[string]any {
 // Segment returns how the Plane is to serve the network.
 func (n Network) Segment() Segment {
 	r, o := n.record, n.record.Overlay
-	s := Segment{Namespace: r.Namespace, VNI: o.VNI, Port: o.Port, VXLAN: o.Link, Bridge: r.Link, Local: n.host.Local}
+	s := Segment{
+		Namespace: r.Namespace, VNI: o.VNI, Port: o.Port, VXLAN: o.Link, Bridge: r.Link, Local: n.host.Local,
+		Reserved: slices.Clone(r.HostAddresses),
+	}
 	for _, sub := range r.Subnets {
 		s.Subnets = append(s.Subnets, sub.Prefix)
+		if sub.Gateway.IsValid() {
+			s.Reserved = append(s.Reserved, sub.Gateway)
+		}
 	}
 	return s
 }

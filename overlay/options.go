@@ -107,12 +107,14 @@ func Table(o *Options) option.Table {
 	return table
 }
 
-// inherited are the options that mean what they do in mode bridge.
+// inherited are the options that mean what they do in mode bridge. Without
+// enable_icc: a bridge could keep containers from those on other hosts only
+// together with the other hosts themselves.
 func inherited() []string {
 	const docker = "com.docker.network."
 	return []string{
 		"routes", "gateway", "snat", "snat6", "publish", "publish_by", "allow_addresses",
-		docker + "bridge.enable_icc", docker + "bridge.enable_ip_masquerade", docker + "bridge.host_binding_ipv4",
+		docker + "bridge.enable_ip_masquerade", docker + "bridge.host_binding_ipv4",
 		docker + "bridge.trusted_host_interfaces", docker + "container_iface_prefix", docker + "host_ipv4", docker + "host_ipv6",
 		docker + "enable_ipv4", docker + "enable_ipv6", docker + "advertise_addr_nmsgs", docker + "advertise_addr_ms",
 	}

@@ -47,6 +47,7 @@ type segment struct {
 	kernel   *link.Remotes
 	vxlan    int // index of the link that has the entries; 0: none
 	closed   bool
+	told     bool           // of all records: before, what is in the kernel is an earlier daemon's
 	strange  map[any]uint32 // entries that nobody wants → the pass that saw it
 	last     Drift
 	repaired int
@@ -63,7 +64,8 @@ func NewPlane(opts PlaneOptions) *Plane {
 }
 
 // Open serves a segment from now on, whose links were made; or goes on with
-// settings that have changed.
+// settings that have changed. Until the first Set, what an earlier daemon left in
+// the kernel stays.
 func (p *Plane) Open(ctx context.Context, seg Segment) error {
 	p.mu.Lock()
 	s, there := p.segments[seg.VNI]
@@ -84,7 +86,11 @@ func (p *Plane) Open(ctx context.Context, seg Segment) error {
 		}
 		s.kernel, s.seg, s.vxlan = tables, seg, 0
 	}
-	return errors.Join(s.admit(ctx), s.write(ctx, change{}))
+	var err error
+	if p.opts.Filter != nil && !s.told {
+		err = p.opts.Filter.Open(ctx, seg.VNI, seg.Port)
+	}
+	return errors.Join(err, s.admit(ctx), s.write(ctx, change{}))
 }
 
 // Close forgets a segment. Its entries go with its links.
@@ -124,12 +130,12 @@ func (p *Plane) change(ctx context.Context, vni uint32, f func(s *segment, k *ke
 	if s.closed {
 		return fmt.Errorf("overlay: VNI %d: %w", vni, errNone)
 	}
-	hosts := maps.Clone(s.hosts)
+	hosts, told := maps.Clone(s.hosts), s.told
 	var k keys
 	refused := f(s, &k)
 	c := s.difference(k)
 	var admitted error
-	if came := !contains(hosts, s.hosts); came { // before it is sent to, and anything may come from there
+	if came := !contains(hosts, s.hosts) || told != s.told; came { // before it is sent to, and anything may come from there
 		admitted = s.admit(ctx)
 	}
 	err := errors.Join(refused, admitted, s.write(ctx, c))
@@ -150,9 +156,20 @@ func contains(a, b map[netip.Addr]int) bool {
 }
 
 // Set makes records all that there are of a segment on other hosts, as of a
-// revision; what is newer than that stays. A record that can't be is left out, and
-// is an error; the others count.
+// revision; what is newer than that stays, and an older set than the last says
+// nothing. A record that can't be is left out, and is an error; the others count.
 func (p *Plane) Set(ctx context.Context, vni uint32, records []Record, revision int64) error {
+	return p.all(ctx, vni, records, func(t *table, good []Record, k *keys) { t.set(good, revision, k) })
+}
+
+// Replace is Set, whatever is known: the cluster's store was made anew, from a
+// backup say, and counts its revisions from a lower one. What is the same as
+// before stays in the kernel as it is.
+func (p *Plane) Replace(ctx context.Context, vni uint32, records []Record, revision int64) error {
+	return p.all(ctx, vni, records, func(t *table, good []Record, k *keys) { t.replace(good, revision, k) })
+}
+
+func (p *Plane) all(ctx context.Context, vni uint32, records []Record, do func(t *table, good []Record, k *keys)) error {
 	return p.change(ctx, vni, func(s *segment, k *keys) error {
 		var errs []error
 		good := make([]Record, 0, len(records))
@@ -163,7 +180,8 @@ func (p *Plane) Set(ctx context.Context, vni uint32, records []Record, revision 
 			}
 			good = append(good, r)
 		}
-		s.set(good, revision, k)
+		do(s.table, good, k)
+		s.told = true
 		return errors.Join(errs...)
 	})
 }
@@ -201,7 +219,7 @@ func (p *Plane) Detach(ctx context.Context, vni uint32, id string) error {
 
 // admit tells the filter from which hosts the segment may come.
 func (s *segment) admit(ctx context.Context) error {
-	if s.plane.opts.Filter == nil {
+	if s.plane.opts.Filter == nil || !s.told {
 		return nil
 	}
 	return s.plane.opts.Filter.Set(ctx, s.seg.VNI, s.seg.Port, slices.Collect(maps.Keys(s.hosts)))

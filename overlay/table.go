@@ -97,8 +97,22 @@ func (t *table) remove(id string, revision int64, k *keys) {
 	}
 }
 
-// set makes the records all that there are at a revision; what is newer stays.
+// replace makes the records all that there are, whatever is known.
+func (t *table) replace(records []Record, revision int64, k *keys) {
+	for _, r := range t.records {
+		t.unlink(r, k)
+	}
+	clear(t.dead)
+	t.floor = 0
+	t.set(records, revision, k)
+}
+
+// set makes the records all that there are at a revision; what is newer stays. An
+// older set than the last says nothing.
 func (t *table) set(records []Record, revision int64, k *keys) {
+	if revision < t.floor {
+		return
+	}
 	keep := map[string]bool{}
 	for _, r := range records {
 		keep[r.ID] = true
