@@ -70,6 +70,9 @@ func (s *subnet) setShare(blocks []netip.Prefix, claims, foreign []netip.Addr) {
 	for _, ip := range claims {
 		s.share.claims[ip] = true
 	}
+	if s.gateway.IsValid() {
+		foreign = append(slices.Clone(foreign), s.gateway)
+	}
 	for _, ip := range foreign {
 		s.share.foreign[ip] = true
 		s.taken.add(hostOf(s.prefix, ip))
