@@ -311,6 +311,11 @@ func (s *sim) SetShare(segment string, subnet netip.Prefix, blocks []netip.Prefi
 func (s *sim) Used(segment string, subnet, part netip.Prefix) bool {
 	return s.pools.Used(segment, subnet, part)
 }
+
+func (s *sim) Spare(segment string, subnet netip.Prefix, most int) int {
+	return s.pools.Spare(segment, subnet, most)
+}
+
 func (s *sim) Segments() []string { return s.pools.Segments() }
 
 func (s *sim) ready(t *testing.T) {

@@ -84,6 +84,10 @@ func (l lateAddresses) Used(segment string, subnet, part netip.Prefix) bool {
 	return l.pools.Used(segment, subnet, part)
 }
 
+func (l lateAddresses) Spare(segment string, subnet netip.Prefix, most int) int {
+	return l.pools.Spare(segment, subnet, most)
+}
+
 func (l lateAddresses) Segments() []string { return l.pools.Segments() }
 
 // segments returns what the allocator asks; nil where there is no cluster.
