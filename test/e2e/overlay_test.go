@@ -125,6 +125,16 @@ func TestOverlay(t *testing.T) {
 		if err := h.Engine().RemoveAll(); err != nil {
 			t.Error(err)
 		}
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+			left := h.Sh(t, "ip -o link | grep -o 'fw[bvxi][0-9a-f]*' || true; nft list tables | grep overlay || true")
+			if left == "" {
+				break
+			}
+			if time.Now().After(end) {
+				t.Errorf("%s: left behind: %s", h.Name, left)
+				break
+			}
+		}
 	}
 }
 
