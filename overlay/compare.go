@@ -117,6 +117,7 @@ func (p *Plane) pass(ctx context.Context, vni uint32, rest func() error) (d Drif
 	if !ok {
 		return d, fmt.Errorf("overlay: VNI %d: %w", vni, errNone)
 	}
+	defer s.release()
 	s.passing.Lock()
 	defer s.passing.Unlock()
 	ready, err := s.begin(ctx)
@@ -128,7 +129,7 @@ func (p *Plane) pass(ctx context.Context, vni uint32, rest func() error) (d Drif
 	if err == nil {
 		err = s.readIPs(rest, &wrong)
 	}
-	if errors.Is(err, unix.ENODEV) || err != nil && s.isClosed() {
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, errHurry) {
 		return d, nil // the links are on their way out or back
 	}
 	if err != nil {
@@ -151,11 +152,8 @@ func (s *segment) begin(ctx context.Context) (ready bool, err error) {
 	return s.told && s.vxlan != 0, nil
 }
 
-func (s *segment) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
+// errHurry says that a pass was broken off.
+var errHurry = errors.New("broken off")
 
 // A chunk gathers entries, so that the lock is taken once for some hundred.
 type chunk[T any] struct {
@@ -176,7 +174,13 @@ func (c *chunk[T]) flush() {
 	c.list = c.list[:0]
 }
 
-func (c *chunk[T]) slice() error { c.flush(); return c.rest() }
+func (c *chunk[T]) slice() error {
+	c.flush()
+	if c.s.hurry.Load() {
+		return errHurry
+	}
+	return c.rest()
+}
 
 func (s *segment) readMACs(rest func() error, wrong *keys) error {
 	c := chunk[link.RemoteEntry]{s: s, rest: rest, see: func(e link.RemoteEntry) {
