@@ -33,7 +33,9 @@ type Options struct {
 	// Repair makes the kernel as recorded and says how much differed; nil: it can't
 	// be asked for.
 	Repair func(context.Context) (int, error)
-	Log    logrus.FieldLogger
+	// Cluster is the daemon's; nil: it is in none.
+	Cluster Cluster
+	Log     logrus.FieldLogger
 }
 
 // A Server serves the operators' API.
@@ -72,6 +74,7 @@ func New(o Options) *Server {
 	if s.Backup != nil {
 		s.mux.HandleFunc("POST /v1/store/backup", s.makeBackup)
 	}
+	s.serveCluster()
 	s.watch(s.mux)
 	s.mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, Daemon{Version: Version, Daemon: s.Build})

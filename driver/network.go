@@ -89,6 +89,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	for _, s := range n.Subnets {
 		d.opts.Pools.Confirm(s.Space, s.Prefix, addressesOf(s)...)
 	}
+	d.opts.Changed()
 	return nil
 }
 
@@ -392,6 +393,7 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 		}
 		d.mu.Unlock()
 		d.dismiss(n)
+		d.opts.Changed()
 		for _, e := range endpoints {
 			d.forgetConnections(n.view.EndpointFirewall(e))
 		}

@@ -187,3 +187,6 @@ func (n Network) Segment() Segment {
 	}
 	return s
 }
+
+// Settings returns the network's options as they take effect.
+func (n Network) Settings() Options { return n.set }

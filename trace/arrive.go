@@ -54,7 +54,7 @@ func (w *walk) why(s Step, p Packet) string {
 		return fmt.Sprintf("publish= doesn't let %s by %s reach it", p.Src, p.In)
 	case chain == "outward", chain == "FAIRWAY-OUT":
 		return "it leads to containers of somebody else's, which are kept apart"
-	case chain == "raw-prerouting", chain == "FAIRWAY-RAW":
+	case chain == "raw-prerouting", chain == "to-loopback", chain == "FAIRWAY-RAW":
 		return "127.0.0.0/8 is the host's own"
 	case known && p.In != n.Link && p.Out == n.Link:
 		return fmt.Sprintf("port %d of %s isn't published (fairway ports add %s HOST:%[1]d), and network %s lets in nothing else", p.DstPort, Called(to), Called(to), Title(n))

@@ -113,7 +113,7 @@ func (g *ground) read(ctx context.Context) (err error) {
 func (g *ground) work() {
 	log := logrus.New()
 	log.SetLevel(logrus.PanicLevel)
-	g.driver, g.wantErr = driver.New(driver.Options{Instance: g.instance, Modes: modes(g.instance, nil), Log: log}, g.records)
+	g.driver, g.wantErr = driver.New(driver.Options{Instance: g.instance, Modes: modes(g.instance, nil, overlayMode{host: overlayHost(g.instance, g.config.Cluster.local())}), Log: log}, g.records)
 	if g.wantErr == nil {
 		g.links, g.firewall, g.guarded = g.driver.Wanted()
 	}

@@ -21,7 +21,7 @@ func TestTraceLive(t *testing.T) {
 		dropped      bool
 		where, about string
 	}{
-		{where: "inet fairway filter-forward", about: "goto to-nat"},
+		{where: "inet fairway between-links", about: "goto to-nat"},
 		{harm: "iptables -I DOCKER-USER -i eth0 -j DROP", undo: "iptables -D DOCKER-USER 1", dropped: true, where: "ip filter DOCKER-USER", about: "drop"},
 		{harm: "nft 'add table inet mine; add chain inet mine f { type filter hook forward priority -20; policy drop; }'", undo: "nft delete table inet mine", dropped: true, where: "inet mine f", about: "policy drop"},
 	} {

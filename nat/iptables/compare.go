@@ -33,7 +33,7 @@ func (f *Firewall) differences(ctx context.Context, want nat.State) (out []nat.R
 	for _, v6 := range f.families() {
 		rules := render(want, v6, f.opts.Instance, f.opts.Marks, a)
 		if f.accepts {
-			rules = renderAccepts(want, v6, f.opts.Instance, a)
+			rules = renderAccepts(want, v6, f.opts.Instance, f.opts.Marks, a)
 		}
 		text, err := f.run.run(ctx, "", program(v6, "save"))
 		if err != nil {

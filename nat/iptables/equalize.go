@@ -17,7 +17,7 @@ func (f *Firewall) equalize(ctx context.Context, want nat.State, all bool) ([]na
 	for _, v6 := range f.families() {
 		rules := render(want, v6, f.opts.Instance, f.opts.Marks, a)
 		if f.accepts {
-			rules = renderAccepts(want, v6, f.opts.Instance, a)
+			rules = renderAccepts(want, v6, f.opts.Instance, f.opts.Marks, a)
 		}
 		if v6 && !all && f.known && !f.used6 && len(rules.chains) == 0 {
 			continue

@@ -65,7 +65,7 @@ func render(state nat.State, v6 bool, instance string, marks nat.Marks, a nat.Ar
 	r.marks, r.policies = marks, state.Policies()
 	endpoints := endpointRules(state, v6, instance, marks)
 	if len(r.links) == 0 && len(endpoints) == 0 {
-		return renderAccepts(state, v6, instance, a)
+		return renderAccepts(state, v6, instance, marks, a)
 	}
 	out := ruleset{hooks: r.hooks()}
 	add := func(table, name string, rules ...rule) {
@@ -107,7 +107,7 @@ func render(state nat.State, v6 bool, instance string, marks nat.Marks, a nat.Ar
 
 // renderAccepts returns the part of render that lets pass: what nothing drops
 // in this ruleset.
-func renderAccepts(state nat.State, v6 bool, instance string, a nat.Around) ruleset {
+func renderAccepts(state nat.State, v6 bool, instance string, marks nat.Marks, a nat.Around) ruleset {
 	r := newRenderer(state, v6, instance, a)
 	if len(r.links)+len(r.bridged) == 0 {
 		return ruleset{}
@@ -117,10 +117,14 @@ func renderAccepts(state nat.State, v6 bool, instance string, a nat.Around) rule
 		{"filter", "FORWARD", jump, anywhere, false},
 		{"filter", "DOCKER-USER", jump, lastButReturn, true},
 	}}
+	accepts := r.accept()[1:]
 	if len(r.links) > 0 {
 		out.chains = []chain{{"filter", chainFrom, r.other("-i")}, {"filter", chainTo, r.other("-o")}}
+		// What is ours, and was let through before, asks no more, however many networks there are.
+		before := fmt.Sprintf("-m mark --mark %#x/%#[1]x -m conntrack --ctstatus CONFIRMED ", marks.Reach)
+		accepts = append([]rule{{text: before + r.comment() + "-j ACCEPT"}}, accepts...)
 	}
-	out.chains = append(out.chains, chain{"filter", chainAccept, list(r.accept()[1:]...)})
+	out.chains = append(out.chains, chain{"filter", chainAccept, list(accepts...)})
 	return out
 }
 

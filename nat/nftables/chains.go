@@ -11,12 +11,29 @@ import (
 	"fairway/nat"
 )
 
-// chains returns the chains that don't depend on any network, in an order in
-// which each comes before those that go to it. Marks are those of package
-// unroutable; without Carry, nothing in them looks for sockets.
+// chains returns the chains that depend on nothing but the marks, which are
+// those of package unroutable.
 func chains(marks nat.Marks) []chain {
-	marked := slices.Concat(setMark(marks.Reach), accept())
-	return slices.Concat(filterChains(), []chain{returning(), reachable(marked)}, sourceChains(), publishChains(), baseChains(marks))
+	return slices.Concat(filterChains(), []chain{returning(), loopback(), between()}, markChains(marks), sourceChains(), publishChains(), baseChains())
+}
+
+// A need is what base chains of every packet ask only where there is one of it.
+type need struct {
+	internal bool // networks
+	carried  bool // endpoints (publish=host-firewall)
+}
+
+// needs returns what s needs.
+func needs(s nat.State) need {
+	return need{
+		internal: slices.ContainsFunc(s.Networks, func(n nat.Network) bool { return n.Internal }),
+		carried:  slices.ContainsFunc(s.Endpoints, func(e nat.Endpoint) bool { return len(e.Carried) > 0 }),
+	}
+}
+
+// chains returns the base chains that depend on what there is.
+func (n need) chains(marks nat.Marks) []chain {
+	return []chain{n.forward(), n.mark(marks)}
 }
 
 // What many rules begin with.
@@ -102,16 +119,73 @@ func sourceChains() []chain {
 	}
 }
 
-// reachable marks what may be routed to a container.
-func reachable(marked match) chain {
-	return chain{name: chainReachable, rules: []rule{
-		mk(ofReplies, replies(), marked), mk(ofPublished, published(), marked),
+// loopback keeps what goes to 127.0.0.0/8 on the host.
+func loopback() chain {
+	return chain{name: chainLoopback, rules: []rule{
+		mk("127.0.0.0/8 never comes from a container", link1(iif), match{in(setBridges)}, drop()),
+		mk("published on loopback only", family(false), match{load(iif, reg0), differ(linkKey("lo")...)}, target(false), match{in(setLoopback)}, drop()),
+	}}
+}
+
+// between decides about packets of connections that aren't let through yet.
+func between() chain {
+	return chain{name: chainBetween, rules: []rule{
+		mk("within a bridge", link2(), match{vmap(mapWithin)}),
+		mk("out of a bridge", link1(iif), match{vmap(mapFrom)}),
+		mk("into a bridge", link1(oif), match{vmap(mapTo)}),
+	}}
+}
+
+// forward lets pass what was let through before: the first packet of each
+// connection, and of a published port each until it is answered, comes to
+// between. What comes from or goes to an internal network always does.
+func (n need) forward() chain {
+	var rules []rule
+	if n.internal {
+		rules = append(rules,
+			mk("from internal networks", link1(iif), match{in(setInternal)}, goTo(chainBetween)),
+			mk("to internal networks", link1(oif), match{in(setInternal)}, goTo(chainBetween)))
+	}
+	return chain{name: chainForward, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: -10, rules: append(rules,
+		mk(ofReplies, replies(), accept()),
+		mk("published ports, let through before", allBits(expr.CtKeySTATUS, statusDNAT|statusConfirmed), accept()),
+		mk("", goTo(chainBetween)))}
+}
+
+// mark marks what may be routed to a container, behind the translation, and
+// brings to the daemon's sockets what containers answer clients that it carries
+// under their own addresses.
+func (n need) mark(marks nat.Marks) chain {
+	var rules []rule
+	if n.carried {
+		for _, v6 := range []bool{false, true} {
+			rules = append(rules, mk("answers to the daemon's transparent sockets", family(v6),
+				match{address(v6, true, reg0), in(setCarried + suffix(v6))}, link1(iif), match{in(setBridges)},
+				answer(), setMark(marks.All()), accept()))
+		}
+	}
+	return chain{name: chainMark, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: -98, rules: append(rules,
+		mk(ofReplies, replies(), goTo(chainTracked)), mk(ofPublished, published(), goTo(chainTracked)),
+		mk("", family(false), match{address(false, false, reg0), in(setClosed + "4")}, goTo(chainReachable)),
+		mk("", family(true), match{address(true, false, reg0), in(setClosed + "6")}, goTo(chainReachable)),
+		mk("from a container: the way back to it is looked up (rp_filter)", family(false),
+			match{address(false, true, reg0), in(setClosed + "4")}, link1(iif), match{in(setBridges)}, setMark(marks.Reach), accept()))}
+}
+
+// markChains mark what may be routed to a container.
+func markChains(marks nat.Marks) []chain {
+	marked := slices.Concat(setMark(marks.Reach), accept())
+	return []chain{{name: chainTracked, rules: []rule{
+		mk("from a container", link1(iif), match{in(setBridges)}, marked),
+		mk("to a container", family(false), match{address(false, false, reg0), in(setClosed + "4")}, marked),
+		mk("to a container", family(true), match{address(true, false, reg0), in(setClosed + "6")}, marked),
+	}}, {name: chainReachable, rules: []rule{
 		mk("back into the bridge that it comes from", link1(iif), homeward(), match{in(setHome)}, marked),
 		mk("", family(false), target(false), match{in(setDirect + "4")}, marked),
 		mk("", family(true), target(true), match{in(setDirect + "6")}, marked),
 		mk("", family(false), l4(unix.IPPROTO_ICMP), match{address(false, false, reg0), in(setPinged + "4")}, marked),
 		mk("", family(true), l4(unix.IPPROTO_ICMPV6), match{address(true, false, reg0), in(setPinged + "6")}, marked),
-	}}
+	}}}
 }
 
 // publishChains look up where published ports lead.
@@ -130,47 +204,20 @@ func publishChains() (out []chain) {
 	return out
 }
 
-// answers bring to the daemon's sockets what containers answer clients that it
-// carries under their own addresses.
-func answers(marks nat.Marks) (out []rule) {
-	if marks.Carry == 0 {
-		return nil
-	}
-	for _, v6 := range []bool{false, true} {
-		out = append(out, mk("answers to the daemon's transparent sockets", family(v6),
-			match{address(v6, true, reg0), in(setCarried + suffix(v6))}, link1(iif), match{in(setBridges)},
-			answer(), setMark(marks.All()), accept()))
-	}
-	return out
-}
-
 // baseChains are those that packets come to by themselves.
-func baseChains(marks nat.Marks) (out []chain) {
+func baseChains() (out []chain) {
 	base := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority int32, rules ...rule) {
 		out = append(out, chain{name: name, kind: kind, hook: hook, priority: priority, rules: rules})
 	}
-	// Every packet comes here: what few match is asked first.
 	base(chainRaw, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -300,
-		mk("127.0.0.0/8 never comes from a container", family(false), inside(loopback4(), false, false), link1(iif), match{in(setBridges)}, drop()),
-		mk("127.0.0.0/8 never comes from a container", family(false), inside(loopback4(), true, false), link1(iif), match{in(setBridges)}, drop()),
-		mk("published on loopback only", family(false), inside(loopback4(), false, false), match{load(iif, reg0), differ(linkKey("lo")...)},
-			target(false), match{in(setLoopback)}, drop()))
+		mk("", family(false), inside(loopback4(), false, false), goTo(chainLoopback)),
+		mk("127.0.0.0/8 never comes from a container", family(false), inside(loopback4(), true, false), link1(iif), match{in(setBridges)}, drop()))
 	base(chainPrerouting, nftables.ChainTypeNAT, nftables.ChainHookPrerouting, -99,
 		mk("to the host", family(false), local(), inside(loopback4(), false, true), jump(chainPublish+"4")),
 		mk("to the host; not from link-local addresses", family(true), local(), inside(netip.MustParsePrefix("fe80::/10"), true, true), jump(chainPublish+"6")))
 	base(chainOutput, nftables.ChainTypeNAT, nftables.ChainHookOutput, -99,
 		mk("of the host itself", family(false), local(), jump(chainPublish+"4")),
 		mk("of the host itself; ::1 can't leave it", family(true), local(), inside(netip.MustParsePrefix("::1/128"), false, true), jump(chainPublish+"6")))
-	marked := slices.Concat(setMark(marks.Reach), accept())
-	base(chainMark, nftables.ChainTypeFilter, nftables.ChainHookPrerouting, -98, append(answers(marks), // behind the translation
-		mk("", family(false), match{address(false, false, reg0), in(setClosed + "4")}, goTo(chainReachable)),
-		mk("", family(true), match{address(true, false, reg0), in(setClosed + "6")}, goTo(chainReachable)),
-		mk("from a container: the way back to it is looked up (rp_filter)", family(false),
-			match{address(false, true, reg0), in(setClosed + "4")}, link1(iif), match{in(setBridges)}, marked))...)
-	base(chainForward, nftables.ChainTypeFilter, nftables.ChainHookForward, -10,
-		mk("within a bridge", link2(), match{vmap(mapWithin)}),
-		mk("out of a bridge", link1(iif), match{vmap(mapFrom)}),
-		mk("into a bridge", link1(oif), match{vmap(mapTo)}))
 	base(chainPostrouting, nftables.ChainTypeNAT, nftables.ChainHookPostrouting, 101,
 		mk("clients that would be answered by another way", published(), link1(oif), match{vmap(mapInto)}),
 		mk("to other links", family(false), match{address(false, true, reg0), vmap(mapLeaving + "4")}),

@@ -31,7 +31,7 @@ func Compare(ctx context.Context, opts nat.Options, want nat.State) ([]nat.Repai
 	if err != nil {
 		return nil, fmt.Errorf("nftables: read table inet %s: %w", tableName, err)
 	}
-	all, own := render(want, a)
+	all, own := render(want, a, opts.Marks)
 	var found []nat.Repair
 	switch empty := all.empty(); {
 	case empty && there:
@@ -40,10 +40,6 @@ func Compare(ctx context.Context, opts nat.Options, want nat.State) ([]nat.Repai
 		found = []nat.Repair{{What: "inet " + tableName + ": the table was missing"}}
 	case !empty:
 		found = repairs(have, wanted(slices.Concat(own, chains(opts.Marks)), all, opts.Instance))
-		opts.Marks.Carry = 0 // what a kernel without nft_socket holds: see able
-		if less := repairs(have, wanted(slices.Concat(own, chains(opts.Marks)), all, opts.Instance)); len(less) < len(found) {
-			found = less
-		}
 	}
 	accepts, err := iptables.CompareAccepts(ctx, opts, nat.State{Networks: want.Networks})
 	return append(found, accepts...), err

@@ -247,6 +247,9 @@ func (f *fill) bridge(b bridge, own map[string]*chain) {
 	if nat.LooksLikeDockers(b.link) {
 		f.add(setAlike, one, value{})
 	}
+	if slices.ContainsFunc(b.nets, func(n network) bool { return n.Internal }) {
+		f.add(setInternal, one, value{})
+	}
 	if b.nets[0].Beside {
 		f.beside(b, own)
 		return
@@ -362,20 +365,20 @@ func (f *fill) leaving(n network) {
 }
 
 // shared adds what is of no endpoint alone, and returns the chains for it.
-func (f *fill) shared(s nat.State, a nat.Around) (own []chain) {
+func (f *fill) shared(s nat.State, a nat.Around, marks nat.Marks) []chain {
 	for _, p := range s.Unroutable(a) {
 		f.prefix(setClosed+suffix(p.Addr().Is6()), p, value{})
 	}
 	for _, p := range s.Pinged(a) {
 		f.prefix(setPinged+suffix(p.Addr().Is6()), p, value{})
 	}
-	return append(f.networks(s.Networks, a), f.clients(s)...)
+	return slices.Concat(f.networks(s.Networks, a), f.clients(s), needs(s).chains(marks))
 }
 
 // render returns all that the table must hold.
-func render(s nat.State, a nat.Around) (*fill, []chain) {
+func render(s nat.State, a nat.Around, marks nat.Marks) (*fill, []chain) {
 	f := newFill()
-	own := f.shared(s, a)
+	own := f.shared(s, a, marks)
 	slices.SortFunc(s.Endpoints, func(a, b nat.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
 	for i := range s.Endpoints {
 		f.endpoint(&s.Endpoints[i])

@@ -82,27 +82,27 @@ func TestRulesAreConstant(t *testing.T) {
 		}})
 		s.Endpoints = append(s.Endpoints, nat.Endpoint{ID: id, Ports: ports(1000+i, 1000+i, 1)})
 	}
-	f, own := render(s, nat.Around{})
-	if len(own) != 0 {
+	f, own := render(s, nat.Around{}, defaultMarks())
+	if always := (need{}).chains(defaultMarks()); !sameChains(own, always, "x") {
 		t.Errorf("100 networks made chains of their own: %v", own)
 	}
 	// Docker's two bridges; per network bridges, home, within, into, from, to, leaving (2), unroutable (2) and a port.
 	if want := 2 + 100*11; len(f.elements) != want {
 		t.Errorf("%d elements, want %d", len(f.elements), want)
 	}
-	if _, own = render(s, nat.Around{Uplinks: map[string]bool{"fw7": true}}); len(own) != 4 {
-		t.Errorf("a shared bridge has %d chains of its own, want within, into, from and to", len(own))
+	if _, own = render(s, nat.Around{Uplinks: map[string]bool{"fw7": true}}, defaultMarks()); len(own) != 4+2 {
+		t.Errorf("a shared bridge has %d chains, want within, into, from and to of its own, and two base chains", len(own))
 	}
 }
 
 // TestEmpty: endpoints without ports and others' bridges need no table.
 func TestEmpty(t *testing.T) {
 	s := nat.State{Endpoints: []nat.Endpoint{{ID: "e"}}}
-	if f, _ := render(s, nat.Around{Foreign: []string{"virbr0"}, Lookalikes: []string{"br-lan"}}); !f.empty() {
+	if f, _ := render(s, nat.Around{Foreign: []string{"virbr0"}, Lookalikes: []string{"br-lan"}}, defaultMarks()); !f.empty() {
 		t.Errorf("an endpoint without ports needs %v", f.elements)
 	}
 	s.Endpoints[0].Ports = ports(80, 80, 0)
-	if f, _ := render(s, nat.Around{}); f.empty() {
+	if f, _ := render(s, nat.Around{}, defaultMarks()); f.empty() {
 		t.Error("an endpoint with a port needs nothing")
 	}
 }
@@ -111,7 +111,7 @@ func TestEmpty(t *testing.T) {
 func TestContested(t *testing.T) {
 	a, b := nat.Endpoint{ID: "a", Ports: ports(80, 80, 1)}, nat.Endpoint{ID: "b", Ports: ports(80, 80, 2)}
 	for _, s := range [][]nat.Endpoint{{a, b}, {b, a}} {
-		f, _ := render(nat.State{Endpoints: s}, nat.Around{})
+		f, _ := render(nat.State{Endpoints: s}, nat.Around{}, defaultMarks())
 		v := f.elements[element{set: "ports4", key: string(protoPort(6, 80))}]
 		if !f.contested || v.comment != "a" {
 			t.Errorf("contested %v, held by %q; want true and a", f.contested, v.comment)
@@ -164,7 +164,7 @@ func TestMessages(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	f, _ := render(nat.State{Networks: []nat.Network{{ID: "n", Link: "fwa", Families: []nat.Family{
 		{Subnet: netip.MustParsePrefix("10.0.0.0/24"), Mode: nat.ModeNAT, Masquerade: true},
-	}}}}, nat.Around{})
+	}}}}, nat.Around{}, defaultMarks())
 	for e, v := range f.elements {
 		if verdictMap(e.set) == (v.verdict == "") && !e.end {
 			t.Errorf("set %s: verdict %q", e.set, v.verdict)
@@ -174,7 +174,7 @@ func TestVerdicts(t *testing.T) {
 		}
 	}
 	names := map[string]bool{}
-	for _, c := range chains(defaultMarks()) {
+	for _, c := range allChains() {
 		names[c.name] = true
 	}
 	for v := range maps.Values(f.elements) {
@@ -187,4 +187,9 @@ func TestVerdicts(t *testing.T) {
 func defaultMarks() nat.Marks {
 	m, _ := nat.MarksOf(nat.DefaultMask)
 	return m
+}
+
+// allChains returns the chains that don't depend on what networks there are.
+func allChains() []chain {
+	return append(chains(defaultMarks()), need{internal: true, carried: true}.chains(defaultMarks())...)
 }

@@ -23,9 +23,9 @@ func (f *Firewall) equalize(ctx context.Context) (found []nat.Repair, err error)
 		return nil, err
 	}
 	s := f.want.State()
-	all, own := render(s, a)
+	all, own := render(s, a, f.opts.Marks)
 	networks := newFill()
-	networks.shared(s, a)
+	networks.shared(s, a, f.opts.Marks)
 	empty := all.empty()
 	for range tries {
 		if err = ctx.Err(); err != nil {

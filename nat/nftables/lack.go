@@ -29,7 +29,7 @@ func (f *Firewall) Lacking(ctx context.Context, endpoints []nat.Endpoint) ([]nat
 	if err != nil {
 		return nil, fmt.Errorf("nftables: read table inet %s: %w", tableName, err)
 	}
-	all, own := render(f.want.State(), a)
+	all, own := render(f.want.State(), a, f.opts.Marks)
 	want := wanted(slices.Concat(own, chains(f.opts.Marks)), all, f.opts.Instance)
 	kind, why := nat.Unsure, ""
 	switch {

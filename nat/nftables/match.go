@@ -22,6 +22,7 @@ const (
 const (
 	stateEstablished = 1 << 1
 	stateRelated     = 1 << 2
+	statusConfirmed  = 1 << 3 // its first packet got through all rules
 	statusDNAT       = 1 << 5
 	directionReply   = 1
 )
@@ -98,6 +99,13 @@ func bits(key expr.CtKey, any uint32) match {
 		&expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(any), Xor: make([]byte, 4)},
 		differ(0, 0, 0, 0),
 	}
+}
+
+// allBits is: ct status, all of them.
+func allBits(key expr.CtKey, all uint32) match {
+	m := bits(key, all)
+	m[2] = equal(binaryutil.NativeEndian.PutUint32(all)...)
+	return m
 }
 
 // local is: fib daddr type local.

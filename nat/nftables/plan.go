@@ -20,13 +20,13 @@ func (f *Firewall) plan(before, after nat.Delta) (p plan, ok bool, err error) {
 		now.endpoint(after.Endpoints[id])
 	}
 	p.networks = f.kept.networks
-	if len(before.Networks) > 0 || before.Restricts() || after.Restricts() {
+	if len(before.Networks) > 0 || before.Restricts() || after.Restricts() || carries(before) || carries(after) {
 		a, err := f.around(f.want.Links())
 		if err != nil {
 			return p, false, err
 		}
 		p.networks = newFill()
-		if own := p.networks.shared(f.want.State(), a); !sameChains(own, f.kept.own, f.opts.Instance) {
+		if own := p.networks.shared(f.want.State(), a, f.opts.Marks); !sameChains(own, f.kept.own, f.opts.Instance) {
 			return p, false, nil
 		}
 	}
@@ -55,6 +55,16 @@ func (f *Firewall) plan(before, after nat.Delta) (p plan, ok bool, err error) {
 		}
 	}
 	return p, true, nil
+}
+
+// carries reports whether the daemon carries a port of an endpoint of d.
+func carries(d nat.Delta) bool {
+	for _, e := range d.Endpoints {
+		if e != nil && len(e.Carried) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // keep remembers that a plan was carried out.

@@ -3,6 +3,7 @@ package nftables
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -43,7 +44,7 @@ func try(marks nat.Marks) error {
 	}
 	probe := &nftables.Table{Name: tableName + "-probe", Family: nftables.TableFamilyINet}
 	conn.AddTable(probe)
-	err = sendTable(conn, probe, chains(marks), nil, "probe")
+	err = sendTable(conn, probe, slices.Concat(chains(marks), need{internal: true, carried: marks.Carry != 0}.chains(marks)), nil, "probe")
 	if err == nil {
 		conn.DelTable(probe)
 		err = conn.Flush()

@@ -104,7 +104,7 @@ func FuzzRead(f *testing.F) {
 	})
 	f.Add(chain, []byte{}, set, []byte{})
 	f.Add([]byte{}, []byte{}, []byte{}, []byte{}) // a chain of no table
-	for _, c := range chains(defaultMarks()) {
+	for _, c := range allChains() {
 		for _, r := range c.rules {
 			f.Add(chain, encodeRule(f, r), set, element)
 		}
@@ -125,7 +125,7 @@ func FuzzRead(f *testing.F) {
 			t.Error("the table is not there")
 		}
 		if strings.HasPrefix(t.Name(), "FuzzRead/seed") && len(rule) > 0 {
-			want := wanted(chains(defaultMarks()), newFill(), "x")
+			want := wanted(allChains(), newFill(), "x")
 			if got := have.rules[chainForward]; len(got) != 1 || !known(want, got[0]+"fairway:x") || len(have.elements) != 1 {
 				t.Errorf("read %d rules, %d elements: %q", len(got), len(have.elements), got)
 			}

@@ -17,6 +17,7 @@ const (
 
 	setBridges    = "bridges"
 	setHome       = "home"
+	setInternal   = "internal-bridges"
 	setTrusted    = "trusted"
 	setContainers = "containers"
 	setAlike      = "alike"
@@ -40,6 +41,8 @@ const (
 	chainOutput      = "nat-output"
 	chainPostrouting = "nat-postrouting"
 	chainForward     = "filter-forward"
+	chainLoopback    = "to-loopback"
+	chainBetween     = "between-links"
 	chainPublish     = "publish"
 	chainReturning   = "published-into"
 	chainMasquerade  = "masquerade"
@@ -53,6 +56,7 @@ const (
 	chainTrusted     = "to-trusted"
 	chainDirect      = "to-published"
 	chainMark        = "mark-prerouting"
+	chainTracked     = "tracked"
 	chainReachable   = "reachable"
 	chainClients     = "clients" // and for each list of clients one that ends in its key
 
@@ -115,6 +119,7 @@ func sets() (out []*nftables.Set) {
 	none, verdict := nftables.SetDatatype{}, nftables.TypeVerdict
 	add(setBridges, "the networks' bridges", link, none, false)
 	add(setHome, "in and out by the same bridge", links, none, false)
+	add(setInternal, "those with internal networks", link, none, false)
 	add(setTrusted, "links from which published ports may be reached by routing", links, none, false)
 	add(setContainers, "bridges of others' containers", nftables.TypeIFName, none, false)
 	add(setAlike, "named like Docker's bridges, but not theirs", link, none, false)

@@ -4,7 +4,6 @@ package bench
 
 import (
 	"fmt"
-	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +23,7 @@ func parts() []part {
 		{"the policy-routing rules", rules},
 		{"chain raw-prerouting", chain("raw-prerouting")},
 		{"chain filter-forward", chain("filter-forward")},
+		{"table bridge fairway (antispoof)", "nft delete table bridge fairway"},
 		{"chain mark-prerouting, and the rules", chain("mark-prerouting") + " && " + rules},
 	}
 	rest := part{name: "all of these: only the translation is left"}
@@ -37,24 +37,40 @@ func parts() []part {
 }
 
 // BenchmarkParts measures what each part of the firewall costs a UDP packet that
-// is sent one way. The daemon is stopped meanwhile: it would repair.
+// is sent one way, and a byte that goes there and back. The daemon is killed
+// before a part is taken away: it would repair.
 func BenchmarkParts(b *testing.B) {
-	paths := []*path{trackedPath(b), fairwayPath(b, unix.IPPROTO_UDP, crowd)}
-	for i, part := range parts() {
-		d := startDaemon(b, b.Name()+"-without-"+strconv.Itoa(i), "--firewall", "nftables")
-		p := newPath(b, &path{name: "without " + part.name, proto: unix.IPPROTO_UDP, ports: crowd, published: true, fw: d})
-		if err := d.cmd.Process.Signal(unix.SIGSTOP); err != nil {
-			b.Fatal(err)
+	for _, m := range []struct {
+		name  string
+		proto int
+		one   func(*rate) error
+	}{
+		{"UDP, one way, 1,000 ports", unix.IPPROTO_UDP, (*rate).datagrams},
+		{"TCP, there and back, 1,000 ports", unix.IPPROTO_TCP, (*rate).trips},
+	} {
+		paths := []*path{trackedPath(b), partPath(b, 0, m.proto, part{name: "fairway", without: "true"})}
+		for i, p := range parts() {
+			p.name = "without " + p.name
+			paths = append(paths, partPath(b, i+1, m.proto, p))
 		}
-		b.Cleanup(func() { _ = d.cmd.Process.Signal(unix.SIGCONT) }) // before it is told to end
-		command(b, p.host, "", "sh", "-c", part.without)
-		paths = append(paths, p)
+		rates := interleave(b, paths, m.one)
+		var rows [][]string
+		for _, r := range rates {
+			rows = append(rows, []string{r.path.name, fmt.Sprintf("%.2f", 1e6/r.median()), fmt.Sprintf("%.2f", r.median()/rates[0].median())})
+		}
+		table([]string{m.name, "us of a processor", "rate to tracked"}, rows)
 	}
-	rates := interleave(b, paths, (*rate).datagrams)
-	var rows [][]string
-	for _, r := range rates {
-		rows = append(rows, []string{r.path.name, fmt.Sprintf("%.2f", 1e6/r.median()), fmt.Sprintf("%.2f", r.median()/rates[0].median())})
-	}
-	table([]string{"UDP, one way, 1,000 ports", "us of a processor", "rate to tracked"}, rows)
 	b.ReportMetric(0, "ns/op")
+}
+
+// partPath is fairwayPath, with a part of it taken away.
+func partPath(b *testing.B, i, proto int, less part) *path {
+	d := startDaemon(b, fmt.Sprintf("%s-%d-%d", b.Name(), proto, i), "--firewall", "nftables")
+	p := newPath(b, &path{name: less.name, proto: proto, ports: crowd, published: true, fw: d})
+	if err := d.cmd.Process.Kill(); err != nil {
+		b.Fatal(err)
+	}
+	d.done <- <-d.done // it has ended: its tables are nobody's
+	command(b, p.host, "", "sh", "-c", less.without)
+	return p
 }

@@ -17,7 +17,7 @@ import (
 // mayImport says which of our packages a package may import: a request goes one
 // way, plugin → driver → mode → link and nat, and store is below them all.
 var mayImport = map[string][]string{
-	"cmd/fairway":    {"admin", "bridge", "dhcp", "doctor", "driver", "engine", "install", "ipam", "link", "macvlan", "metrics", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "packaging", "plugin", "store", "trace", "transparent", "watch"},
+	"cmd/fairway":    {"admin", "bridge", "cluster", "dhcp", "doctor", "driver", "engine", "install", "ipam", "link", "macvlan", "metrics", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "overlay", "packaging", "plugin", "store", "trace", "transparent", "watch"},
 	"plugin":         {"driver", "ipam", "store", "link"},
 	"admin":          {"store"},
 	"driver":         {"link", "nat", "store", "option"},
@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"beside":         {"link", "nat", "store"},
 	"transparent":    {"link", "nat", "store", "option"},
 	"ipam":           {"store", "option"},
+	"cluster":        {"store"},
 	"dhcp":           {"store"},
 	"doctor":         {"admin", "link", "nat", "store"},
 	"engine":         {},

@@ -109,7 +109,7 @@ func (m *Machine) command(ctx context.Context, args ...string) *exec.Cmd {
 		"--target", strconv.Itoa(m.PID()), "--mount", "--pid", "--net", "--ipc", "--uts", "--",
 	}, args...)...)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/fw", "HOME=/root", "LANG=C"}
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 20 * time.Second // for what it leaves behind to close its output
 	return cmd
 }
 
