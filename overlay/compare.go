@@ -286,6 +286,7 @@ func (s *segment) end(ctx context.Context, wrong keys) (d Drift, err error) {
 		return d, err
 	}
 	s.repaired += d.Total()
+	s.plane.repaired.Add(int64(d.Total()))
 	return d, nil
 }
 

@@ -37,6 +37,7 @@ type Plane struct {
 	mu       sync.Mutex // the map
 	segments map[uint32]*segment
 	wake     chan struct{}
+	repaired atomic.Int64 // entries
 }
 
 // A segment is one of a Plane's.

@@ -25,6 +25,10 @@ func (s *segment) log(d Drift, c change) {
 	}).Warn("overlay: entries of other hosts' endpoints repaired")
 }
 
+// Repaired returns how many entries weren't as they should be, of all segments
+// that there have been.
+func (p *Plane) Repaired() int { return int(p.repaired.Load()) }
+
 // A Status is how a segment is.
 type Status struct {
 	VNI      uint32
