@@ -37,7 +37,10 @@ func (one) Traffic(context.Context) (map[string]metrics.Traffic, error) {
 func (one) Pools() []metrics.Pool {
 	return []metrics.Pool{{Space: "fairway-local", Subnet: netip.MustParsePrefix("172.20.0.0/24"), Size: 254}}
 }
-func (one) Kernel() metrics.Kernel    { return metrics.Kernel{Sound: time.Unix(1, 0)} }
+func (one) Kernel() metrics.Kernel { return metrics.Kernel{Sound: time.Unix(1, 0)} }
+func (one) Segments(context.Context) metrics.Segments {
+	return metrics.Segments{Each: []metrics.Segment{{Name: "backbone"}}}
+}
 func (one) WaitingPorts() int         { return 0 }
 func (one) StoreSize() (int64, error) { return 0, nil }
 

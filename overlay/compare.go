@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"fairway/link"
@@ -117,6 +115,7 @@ func (p *Plane) pass(ctx context.Context, vni uint32, rest func() error) (d Drif
 	if !ok {
 		return d, fmt.Errorf("overlay: VNI %d: %w", vni, errNone)
 	}
+	defer s.release()
 	s.passing.Lock()
 	defer s.passing.Unlock()
 	ready, err := s.begin(ctx)
@@ -128,7 +127,7 @@ func (p *Plane) pass(ctx context.Context, vni uint32, rest func() error) (d Drif
 	if err == nil {
 		err = s.readIPs(rest, &wrong)
 	}
-	if errors.Is(err, unix.ENODEV) || err != nil && s.isClosed() {
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, errHurry) {
 		return d, nil // the links are on their way out or back
 	}
 	if err != nil {
@@ -151,11 +150,8 @@ func (s *segment) begin(ctx context.Context) (ready bool, err error) {
 	return s.told && s.vxlan != 0, nil
 }
 
-func (s *segment) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
+// errHurry says that a pass was broken off.
+var errHurry = errors.New("broken off")
 
 // A chunk gathers entries, so that the lock is taken once for some hundred.
 type chunk[T any] struct {
@@ -176,7 +172,13 @@ func (c *chunk[T]) flush() {
 	c.list = c.list[:0]
 }
 
-func (c *chunk[T]) slice() error { c.flush(); return c.rest() }
+func (c *chunk[T]) slice() error {
+	c.flush()
+	if c.s.hurry.Load() {
+		return errHurry
+	}
+	return c.rest()
+}
 
 func (s *segment) readMACs(rest func() error, wrong *keys) error {
 	c := chunk[link.RemoteEntry]{s: s, rest: rest, see: func(e link.RemoteEntry) {
@@ -284,6 +286,7 @@ func (s *segment) end(ctx context.Context, wrong keys) (d Drift, err error) {
 		return d, err
 	}
 	s.repaired += d.Total()
+	s.plane.repaired.Add(int64(d.Total()))
 	return d, nil
 }
 
@@ -301,47 +304,4 @@ func (s *segment) missing(bad map[any]bool, c *change, d *Drift) {
 			c.putIPs = append(c.putIPs, link.RemoteIP{IP: ip, MAC: w.mac})
 		}
 	}
-}
-
-func (s *segment) log(d Drift, c change) {
-	example := ""
-	switch {
-	case len(c.putMACs) > 0:
-		example = c.putMACs[0].MAC.String() + " behind " + c.putMACs[0].Host.String()
-	case len(c.putIPs) > 0:
-		example = c.putIPs[0].IP.String() + " at " + c.putIPs[0].MAC.String()
-	case len(c.dropMACs) > 0:
-		example = c.dropMACs[0].String()
-	case len(c.dropIPs) > 0:
-		example = c.dropIPs[0].String()
-	}
-	s.plane.opts.Log.WithFields(logrus.Fields{
-		"vni": s.seg.VNI, "missing": d.Missing, "wrong": d.Wrong, "strange": d.Strange, "one": example,
-	}).Warn("overlay: entries of other hosts' endpoints repaired")
-}
-
-// A Status is how a segment is.
-type Status struct {
-	VNI      uint32
-	Records  int
-	Hosts    []netip.Addr
-	Last     Drift // what the last pass found: zero when all is quiet
-	Repaired int   // entries, since the Plane was made
-}
-
-// Status returns how the segments are, by VNI.
-func (p *Plane) Status() (out []Status) {
-	for _, vni := range p.vnis() {
-		p.mu.Lock()
-		s, ok := p.segments[vni]
-		p.mu.Unlock()
-		if !ok {
-			continue
-		}
-		s.mu.Lock()
-		hosts := slices.SortedFunc(maps.Keys(s.hosts), netip.Addr.Compare)
-		out = append(out, Status{vni, len(s.records), hosts, s.last, s.repaired})
-		s.mu.Unlock()
-	}
-	return out
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 
 	"fairway/nat"
@@ -80,6 +81,32 @@ func admissions(elems map[element]bool) map[uint32]admission {
 		}
 	}
 	return out
+}
+
+// Denied returns how many packets the table has dropped since it was written.
+func (f *Filter) Denied(context.Context) (uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	conn, err := nftables.New()
+	if err != nil {
+		return 0, fmt.Errorf("overlay: open netlink: %w", err)
+	}
+	if there, err := f.isThere(conn); err != nil || !there {
+		return 0, err
+	}
+	rules, err := conn.GetRules(f.table, &nftables.Chain{Table: f.table, Name: chainVXLAN})
+	if err != nil {
+		return 0, fmt.Errorf("overlay: read table inet %s: %w", tableName, err)
+	}
+	var n uint64
+	for _, r := range rules {
+		for _, e := range r.Exprs {
+			if c, ok := e.(*expr.Counter); ok {
+				n += c.Packets
+			}
+		}
+	}
+	return n, nil
 }
 
 func (f *Filter) isThere(conn *nftables.Conn) (bool, error) {

@@ -61,15 +61,15 @@ func TestOutside(t *testing.T) {
 				if internal {
 					continue
 				}
-				other.do(func() { // by the other host, and masqueraded there
-					for _, ip := range from {
+				other.do(func() { // by the other host, and masqueraded there; or by the segment
+					for _, ip := range append(from, c.host.record.HostAddresses...) {
 						if seen, err := tcp(ip, 8080); err != nil {
 							t.Errorf("another container's TCP to %s port 8080: %q, %v", ip, seen, err)
 						}
 					}
 				})
 				other.host.do(func() {
-					for _, ip := range from {
+					for _, ip := range append(from, c.host.record.HostAddresses...) {
 						if seen, err := tcp(ip, 8080); err != nil {
 							t.Errorf("the other host's TCP to %s port 8080: %q, %v", ip, seen, err)
 						}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -36,13 +37,15 @@ type Plane struct {
 	mu       sync.Mutex // the map
 	segments map[uint32]*segment
 	wake     chan struct{}
+	repaired atomic.Int64 // entries
 }
 
 // A segment is one of a Plane's.
 type segment struct {
 	plane   *Plane
-	passing sync.Mutex // one pass at a time; before mu
-	mu      sync.Mutex // all below, and what is written
+	passing sync.Mutex  // one pass at a time; before mu
+	hurry   atomic.Bool // a pass is to end
+	mu      sync.Mutex  // all below, and what is written
 	*table
 	kernel   *link.Remotes
 	vxlan    int // index of the link that has the entries; 0: none
@@ -74,23 +77,59 @@ func (p *Plane) Open(ctx context.Context, seg Segment) error {
 		p.segments[seg.VNI] = s
 	}
 	p.mu.Unlock()
+	err := s.turn(seg)
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kernel == nil || !s.seg.same(seg) {
-		tables, err := p.opts.Kernel.Remotes(seg.Namespace, seg.VXLAN, seg.Bridge)
-		if err != nil {
-			return fmt.Errorf("overlay: open %s: %w", seg, err)
-		}
-		if s.kernel != nil {
-			s.kernel.Close()
-		}
-		s.kernel, s.seg, s.vxlan = tables, seg, 0
+	if s.closed {
+		return fmt.Errorf("overlay: %s: %w", seg, errNone)
 	}
-	var err error
 	if p.opts.Filter != nil && !s.told {
 		err = p.opts.Filter.Open(ctx, seg.VNI, seg.Port)
 	}
 	return errors.Join(err, s.admit(ctx), s.write(ctx, change{}))
+}
+
+// turn has a segment use the tables of its links, once no pass reads others.
+func (s *segment) turn(seg Segment) error {
+	s.mu.Lock()
+	same := s.kernel != nil && s.seg.same(seg)
+	s.mu.Unlock()
+	if same {
+		return nil
+	}
+	s.hurry.Store(true)
+	s.passing.Lock()
+	defer s.passing.Unlock()
+	s.hurry.Store(false)
+	tables, err := s.plane.opts.Kernel.Remotes(seg.Namespace, seg.VXLAN, seg.Bridge)
+	if err != nil {
+		return fmt.Errorf("overlay: open %s: %w", seg, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kernel != nil {
+		s.kernel.Close()
+	}
+	s.kernel, s.seg, s.vxlan = tables, seg, 0
+	return nil
+}
+
+// release closes the tables of a segment that is closed, unless a pass reads them:
+// then it is that pass's to do.
+func (s *segment) release() {
+	if !s.passing.TryLock() {
+		return
+	}
+	defer s.passing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed && s.kernel != nil {
+		s.kernel.Close()
+		s.kernel = nil
+	}
 }
 
 // Close forgets a segment. Its entries go with its links.
@@ -103,11 +142,10 @@ func (p *Plane) Close(ctx context.Context, vni uint32) error {
 		return nil
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
-	if s.kernel != nil {
-		s.kernel.Close()
-	}
+	s.mu.Unlock()
+	s.hurry.Store(true)
+	s.release()
 	if p.opts.Filter == nil {
 		return nil
 	}

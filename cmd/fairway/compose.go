@@ -123,7 +123,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, leases, log)})
 	shown := operated{d, sentry, leases, backendName(firewall.Backend), log}
 	return parts{
-		backup: records.Backup, measured: measured{shown, kernel, pools, records},
+		backup: records.Backup, measured: measured{shown, kernel, pools, records, span},
 		networks: d, addresses: pools, records: shown, publisher: d, peerEngine: engine.PeerEngine,
 		restore: d.Restore, repair: d.Reconcile,
 		cluster: span.shown(c),

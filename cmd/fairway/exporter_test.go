@@ -48,8 +48,11 @@ func (someNetwork) Denied(context.Context) map[string]uint64 { return nil }
 func (someNetwork) Traffic(context.Context) (map[string]metrics.Traffic, error) {
 	return map[string]metrics.Traffic{}, nil
 }
-func (someNetwork) Pools() []metrics.Pool     { return nil }
-func (someNetwork) Kernel() metrics.Kernel    { return metrics.Kernel{} }
+func (someNetwork) Pools() []metrics.Pool  { return nil }
+func (someNetwork) Kernel() metrics.Kernel { return metrics.Kernel{} }
+func (someNetwork) Segments(context.Context) metrics.Segments {
+	return metrics.Segments{}
+}
 func (someNetwork) WaitingPorts() int         { return 0 }
 func (someNetwork) StoreSize() (int64, error) { return 1, nil }
 

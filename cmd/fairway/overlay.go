@@ -127,10 +127,11 @@ func (o *overlays) lowestMTU(segment string) int {
 }
 
 // run tells the plane and the cluster of this host's networks and endpoints
-// whenever these change, until the context ends.
+// whenever these change, and again in case that something failed, until the
+// context ends.
 func (o *overlays) run(ctx context.Context) error {
-	filter := time.NewTicker(5 * time.Second)
-	defer filter.Stop()
+	again := time.NewTicker(5 * time.Second)
+	defer again.Stop()
 	for {
 		if err := o.sync(ctx); err != nil {
 			o.log.Error(err)
@@ -142,26 +143,8 @@ func (o *overlays) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-o.wake:
-		case <-filter.C:
-			o.repairFilter(ctx)
+		case <-again.C:
 		}
-	}
-}
-
-// repairFilter makes good what others did to the rules on who may send.
-func (o *overlays) repairFilter(ctx context.Context) {
-	o.mu.Lock()
-	none := len(o.open) == 0
-	o.mu.Unlock()
-	if none {
-		return
-	}
-	repairs, err := o.filter.Repair(ctx)
-	for _, r := range repairs {
-		o.log.Warnf("overlay: repaired %v", r)
-	}
-	if err != nil {
-		o.log.Error(err)
 	}
 }
 
@@ -291,15 +274,9 @@ func (o *overlays) replace(name string, all []cluster.Remote, revision int64) {
 		return
 	}
 	ctx := context.Background() // the kernel is not waited for
-	if revision < s.revision {  // etcd was restored: what was newer counts no more
-		if err := errors.Join(o.plane.Close(ctx, s.segment.VNI), o.plane.Open(ctx, s.segment)); err != nil {
-			o.log.Error(err)
-		}
-		for _, l := range s.locals {
-			if err := o.plane.Attach(ctx, s.segment.VNI, l); err != nil {
-				o.log.Error(err)
-			}
-		}
+	set := o.plane.Set
+	if revision < s.revision { // etcd was restored: what was newer counts no more
+		set = o.plane.Replace
 	}
 	s.revision = revision
 	records := make([]overlay.Record, 0, len(all))
@@ -308,7 +285,7 @@ func (o *overlays) replace(name string, all []cluster.Remote, revision int64) {
 			records = append(records, recordOf(r))
 		}
 	}
-	if err := o.plane.Set(ctx, s.segment.VNI, records, revision); err != nil {
+	if err := set(ctx, s.segment.VNI, records, revision); err != nil {
 		o.log.Warn(err)
 	}
 }

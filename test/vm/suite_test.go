@@ -52,6 +52,7 @@ var parts = []part{
 		"TestHairpin":           "/^br_netfilter,_hairpin$",
 		"TestMatrix":            "/(nft|legacy)/28.5/DROP",
 	}},
+	{dir: "overlay", left: []string{"TestMove", "TestMoveHere", "TestOutside", "TestInjection", "TestFragments"}},
 	{dir: "test/e2e", tag: "e2e && vm", more: "-test.parallel 1 -test.timeout 55m", alone: true}, // one host is work enough
 }
 
