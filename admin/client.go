@@ -106,22 +106,27 @@ func ask[T any](ctx context.Context, c *Client, method, path string, body any) (
 		return v, fmt.Errorf("%s: read reply: %w", c.socket, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		var f failure
-		if json.Unmarshal(text, &f) != nil || f.Error == "" {
-			f.Error = resp.Status
-		}
-		if resp.StatusCode == http.StatusServiceUnavailable {
-			return v, fmt.Errorf("%s: %w: %s", c.socket, ErrRestoring, f.Error)
-		}
-		if resp.StatusCode == http.StatusConflict || resp.StatusCode == http.StatusBadRequest {
-			return v, errors.New(f.Error) // it begins with its subject
-		}
-		return v, fmt.Errorf("%s: %s", c.socket, f.Error)
+		return v, c.refused(resp, text)
 	}
 	if err := json.Unmarshal(text, &v); err != nil {
 		return v, fmt.Errorf("%s: reply: %w", c.socket, err)
 	}
 	return v, nil
+}
+
+// refused says in one line what a reply other than 200 says.
+func (c *Client) refused(resp *http.Response, text []byte) error {
+	var f failure
+	if json.Unmarshal(text, &f) != nil || f.Error == "" {
+		f.Error = resp.Status
+	}
+	switch resp.StatusCode {
+	case http.StatusServiceUnavailable:
+		return fmt.Errorf("%s: %w: %s", c.socket, ErrRestoring, f.Error)
+	case http.StatusConflict, http.StatusBadRequest:
+		return errors.New(f.Error) // it begins with its subject
+	}
+	return fmt.Errorf("%s: %s", c.socket, f.Error)
 }
 
 // unreachable says in one line why there was no reply.

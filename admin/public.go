@@ -23,6 +23,24 @@ func (s *Server) watch(mux *http.ServeMux) {
 	})
 }
 
+// Metrics returns the metrics as GET /metrics gives them.
+func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://fairway/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = c.refused(resp, text)
+	}
+	return text, err
+}
+
 // ServePublic is Serve for those who may read what monitoring asks for, and
 // nothing else.
 func (s *Server) ServePublic(ctx context.Context, l net.Listener) error {

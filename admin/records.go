@@ -62,6 +62,12 @@ type State struct {
 	Connections, Bytes, Packets uint64
 }
 
+// All returns everything that r has, as the API shows it. Nothing is asked of
+// r's ports but what is recorded.
+func All(ctx context.Context, r Records) (Networks, Endpoints, Ports, Leased) {
+	return networks(r), endpoints(ctx, r), portsOf(r, States{}, false, func(Published) bool { return true }), leases(r)
+}
+
 // networks returns r's networks by name, those without one last.
 func networks(r Records) Networks {
 	members, remarks := map[string]int{}, remarksOf(r)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -35,7 +36,12 @@ type Options struct {
 	Repair func(context.Context) (int, error)
 	// Cluster is the daemon's; nil: it is in none.
 	Cluster Cluster
-	Log     logrus.FieldLogger
+	// Carried is what the links of endpoints have carried, by their IDs; nil: nobody
+	// knows.
+	Carried func(context.Context) (map[string]Carried, error)
+	// Events are the last events; nil: none are kept.
+	Events Events
+	Log    logrus.FieldLogger
 }
 
 // A Server serves the operators' API.
@@ -43,11 +49,13 @@ type Server struct {
 	Options
 	started time.Time
 	mux     *http.ServeMux
+	ending  chan struct{} // closed when Serve is to end: streams end, too
+	end     sync.Once
 }
 
 // New returns a server that Serve starts.
 func New(o Options) *Server {
-	s := &Server{Options: o, started: time.Now(), mux: http.NewServeMux()}
+	s := &Server{Options: o, started: time.Now(), mux: http.NewServeMux(), ending: make(chan struct{})}
 	s.mux.HandleFunc("GET /v1/networks", s.whenReady(func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, networks(s.Records))
 	}))
@@ -75,6 +83,12 @@ func New(o Options) *Server {
 		s.mux.HandleFunc("POST /v1/store/backup", s.makeBackup)
 	}
 	s.serveCluster()
+	if s.Carried != nil {
+		s.mux.HandleFunc("GET /v1/traffic", s.whenReady(s.traffic))
+	}
+	if s.Events != nil {
+		s.mux.HandleFunc("GET /v1/events", s.events)
+	}
 	s.watch(s.mux)
 	s.mux.HandleFunc("GET /v1/version", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, Daemon{Version: Version, Daemon: s.Build})
@@ -90,7 +104,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serve
 
 // Serve answers on l until ctx ends, then lets the calls under way finish and
 // returns nil. It closes l.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error { return serveHTTP(ctx, l, s) }
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { s.end.Do(func() { close(s.ending) }) })
+	defer stop()
+	return serveHTTP(ctx, l, s)
+}
 
 func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler) error {
 	h := &http.Server{

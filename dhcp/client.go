@@ -41,7 +41,7 @@ type Client struct {
 	log      logrus.FieldLogger
 
 	wake   chan struct{} // the first timer may have changed
-	events chan event
+	events chan received
 	done   chan struct{} // closed when Run ends
 	read   sync.WaitGroup
 
@@ -83,7 +83,7 @@ func identityOf(l store.Lease) identity {
 func New(opts Options, records store.Records) *Client {
 	c := &Client{
 		store: opts.Store, instance: opts.Instance, timeout: opts.Timeout, open: opts.Open, log: opts.Log,
-		wake: make(chan struct{}, 1), events: make(chan event, 256), done: make(chan struct{}),
+		wake: make(chan struct{}, 1), events: make(chan received, 256), done: make(chan struct{}),
 		xids: map[uint32]*session{}, held: map[key]*session{}, ids: map[identity]*session{}, parents: map[string]*parent{}, users: map[string]int{}, rooms: map[string]chan struct{}{},
 	}
 	if c.timeout == 0 {

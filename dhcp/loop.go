@@ -10,11 +10,12 @@ import (
 	"runtime/debug"
 	"time"
 
+	"fairway/event"
 	"fairway/store"
 )
 
-// An event is a frame that a parent's socket got, or why it gets none any more.
-type event struct {
+// A received event is a frame that a parent's socket got, or why it gets none any more.
+type received struct {
 	parent *parent
 	frame  []byte
 	err    error
@@ -271,7 +272,7 @@ func (c *Client) lose(s *session, why string, now time.Time) {
 		c.lost++
 		s.lease.Lost = now
 		c.store.Begin(store.PutLease(s.lease))
-		c.logOf(s).Warnf("DHCP lease lost: %s; the container keeps the address", why)
+		c.logOf(s).WithField(event.Field, event.LeaseLost).Warnf("DHCP lease lost: %s; the container keeps the address", why)
 	}
 	wait := time.Second
 	if s.must && s.state == requesting { // offered and refused: not for ever, at once
@@ -283,7 +284,7 @@ func (c *Client) lose(s *session, why string, now time.Time) {
 }
 
 // receive hands a frame to the session that it is for.
-func (c *Client) receive(e event) {
+func (c *Client) receive(e received) {
 	if e.err != nil {
 		if c.parents[e.parent.name] == e.parent {
 			c.shut(e.parent) // the next message opens another
@@ -377,15 +378,16 @@ func (c *Client) answered(s *session, r reply, now time.Time) {
 	c.begin(s, bound)
 	c.at(s, early(s.lease, now))
 	if s.answer != nil {
+		c.logOf(s).WithField(event.Field, event.Lease).Info("DHCP lease had")
 		s.tell(nil) // who asked records it
 		return
 	}
 	c.store.Begin(store.PutLease(s.lease))
 	switch {
 	case !was.Lost.IsZero():
-		c.logOf(s).Info("DHCP lease had again")
+		c.logOf(s).WithField(event.Field, event.Lease).Info("DHCP lease had again")
 	case was.Server != s.lease.Server:
-		c.logOf(s).WithField("before", was.Server).Info("another DHCP server has the lease now")
+		c.logOf(s).WithField(event.Field, event.Lease).WithField("before", was.Server).Info("another DHCP server has the lease now")
 	}
 }
 

@@ -127,10 +127,10 @@ func (c *Client) reader(p *parent) {
 			return
 		}
 		if err != nil {
-			c.events <- event{parent: p, err: err}
+			c.events <- received{parent: p, err: err}
 			return
 		}
-		c.events <- event{parent: p, frame: append([]byte(nil), buf[:n]...)}
+		c.events <- received{parent: p, frame: append([]byte(nil), buf[:n]...)}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"fairway/event"
 	"fairway/link"
 	"fairway/store"
 )
@@ -71,7 +72,7 @@ func (d *Driver) TakenOnLAN(ctx context.Context, space string, subnet netip.Pref
 		_, holder := d.ask(ctx, n, on, mac, []netip.Addr{ip})
 		h.release()
 		if holder != "" {
-			d.log.WithField("network", n.title()).WithField("address", ip).WithField("holder", holder).
+			d.event(event.AddressTaken, n).WithField("address", ip).WithField("holder", holder).
 				Warn("address skipped: somebody else has it on the LAN")
 			return holder
 		}

@@ -233,6 +233,7 @@ type Driver struct {
 	awaited   map[string]time.Time  // ID of an endpoint whose sandbox isn't there yet → how long it is looked for
 	await     chan struct{}         // there is another one
 	health    Health
+	whole     bool // the records are restored: what differs from now on is others' doing
 }
 
 // A network is a record and what its mode makes of it.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairway/event"
 	"fairway/link"
 	"fairway/nat"
 	"fairway/store"
@@ -123,7 +124,7 @@ func (d *Driver) takeOver(ctx context.Context, n network, e store.Endpoint) erro
 			}
 			continue
 		}
-		d.log.WithField("endpoint", old.ID).WithField("address", c.ip).Warn("stale endpoint removed: its address was given to another")
+		d.eventOf(event.Stale, n, old).Warn("stale endpoint removed: its address was given to another")
 		if err := d.removeStale(ctx, n, old); err != nil {
 			return err
 		}
@@ -253,6 +254,9 @@ func (d *Driver) DeleteEndpoint(ctx context.Context, networkID, endpointID strin
 // forgotten it: what is left behind is found by Reconcile.
 func (d *Driver) removeEndpoint(ctx context.Context, n network, e store.Endpoint) error {
 	d.hadBy(n, e)
+	if e.Sandbox != "" { // Docker didn't call Leave
+		defer func() { d.eventOf(event.Detach, n, e).Info("detached: the endpoint is removed") }()
+	}
 	return d.remove(n, []store.Change{store.DeleteEndpoint(e.ID)}, func() error {
 		err := d.unpublish(ctx, n, e)
 		err = errors.Join(err, d.unguard(ctx, n, e), d.opts.Kernel.Remove(ctx, n.view.Attachment(e)))

@@ -3,6 +3,7 @@ package driver
 import (
 	"time"
 
+	"fairway/event"
 	"fairway/link"
 	"fairway/nat"
 )
@@ -43,11 +44,17 @@ func (d *Driver) looked(err error) {
 
 // repaired logs and counts repairs.
 func (d *Driver) repaired(links []link.Repair, rules []nat.Repair) {
+	d.mu.Lock()
+	log := d.log
+	if d.whole {
+		log = log.WithField(event.Field, event.Repair)
+	}
+	d.mu.Unlock()
 	for _, r := range links {
-		d.log.WithField("object", r.Object).Warn("repaired: " + r.What)
+		log.WithField("object", r.Object).Warn("repaired: " + r.What)
 	}
 	for _, r := range rules {
-		d.log.WithField("object", "firewall").Warn("repaired: " + r.What)
+		log.WithField("object", "firewall").Warn("repaired: " + r.What)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -66,4 +73,5 @@ func (d *Driver) restored() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.health.Links, d.health.Rules = Repaired{}, Repaired{}
+	d.whole = true
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"fairway/event"
 	"fairway/nat"
 	"fairway/store"
 )
@@ -86,7 +87,7 @@ func (d *Driver) holdPorts(ctx context.Context, e store.Endpoint, budget *int) {
 		switch {
 		case err == nil && was:
 			d.setTaken(key, "", false)
-			log.Infof("%s port %d on %s is held again", nat.ProtoName(h.Proto), h.Port, h.HostIP)
+			log.WithField(event.Field, event.PortHeld).Infof("%s port %d on %s is held again", nat.ProtoName(h.Proto), h.Port, h.HostIP)
 		case err != nil && !was:
 			by := unknownHolder
 			var c *nat.Conflict
@@ -101,7 +102,7 @@ func (d *Driver) holdPorts(ctx context.Context, e store.Endpoint, budget *int) {
 			if d.hostDecides(e) {
 				what = "nobody reaches the container by it"
 			}
-			log.WithField("holder", by).Errorf("%v: %s; it is tried again until it works", err, what)
+			log.WithField(event.Field, event.PortTaken).WithField("holder", by).Errorf("%v: %s; it is tried again until it works", err, what)
 		}
 	}
 }

@@ -141,9 +141,10 @@ func (d *Driver) carryOutLive(ctx context.Context, n network, old, e store.Endpo
 		return err
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.put(e)
 	d.setLive(l.after)
+	d.mu.Unlock()
+	d.tellPorts(n, old, e)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"fairway/event"
 	"fairway/nat"
 	"fairway/store"
 )
@@ -171,7 +172,7 @@ func (d *Driver) wait(l store.LivePorts, waiting []Waiting) {
 	k := liveKey{l.Network, l.ContainerID}
 	for _, w := range waiting {
 		if !slices.Contains(d.waiting[k], w) {
-			d.log.WithField("container", w.Container).Errorf("live port %d/%s is not published: %s; it is tried again", w.HostPort, nat.ProtoName(w.Proto), w.Why)
+			d.log.WithField(event.Field, event.PortWaiting).WithField("container", w.Container).Errorf("live port %d/%s is not published: %s; it is tried again", w.HostPort, nat.ProtoName(w.Proto), w.Why)
 		}
 	}
 	if len(waiting) == 0 {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"fairway/event"
 	"fairway/link"
 	"fairway/store"
 )
@@ -40,7 +41,7 @@ func (d *Driver) loseIPv6(ctx context.Context, n network, e store.Endpoint) erro
 	if !ok || old.IPv6 != e.IPv6 {
 		return nil
 	}
-	d.log.WithField("endpoint", e.ID).WithField("address", e.IPv6.Addr()).Warn("IPv6 address taken off: Docker has given it to another endpoint")
+	d.eventOf(event.AddressLost, n, e).WithField("address", e.IPv6.Addr()).Warn("IPv6 address taken off: Docker has given it to another endpoint")
 	e, gone := old, old
 	e.IPv6 = netip.Prefix{}
 	is6 := func(p store.PortBinding) bool { return p.IP.Is6() }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"fairway/event"
 	"fairway/link"
 	"fairway/nat"
 	"fairway/store"
@@ -90,6 +91,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 		d.opts.Pools.Confirm(s.Space, s.Prefix, addressesOf(s)...)
 	}
 	d.opts.Changed()
+	d.event(event.NetworkCreate, n).WithField("mode", n.Mode).Info("network made")
 	return nil
 }
 
@@ -377,6 +379,7 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 		defer alone.release()
 	}
 	endpoints := d.endpointsOf(n.ID)
+	defer func() { d.event(event.NetworkRemove, n).Info("network removed") }() // whatever fails, Docker has forgotten it
 	changes := []store.Change{store.DeleteNetwork(n.ID)}
 	for _, e := range endpoints {
 		d.hadBy(n, e)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fairway/event"
 	"fairway/link"
 	"fairway/store"
 )
@@ -146,9 +147,9 @@ func (d *Driver) lookAtParents(ctx context.Context) {
 		log := d.log.WithField("parent", parent).WithField("networks", strings.Join(networks, " "))
 		switch {
 		case missing[parent] && !before[parent]:
-			log.Warn("parent link is missing: networks wait for it")
+			log.WithField(event.Field, event.ParentMissing).Warn("parent link is missing: networks wait for it")
 		case !missing[parent] && before[parent]:
-			log.Info("parent link is back")
+			log.WithField(event.Field, event.ParentBack).Info("parent link is back")
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 
+	"fairway/event"
 	"fairway/nat"
 	"fairway/store"
 )
@@ -63,6 +64,7 @@ func (d *Driver) Publish(ctx context.Context, networkID, endpointID string, want
 		return errors.Join(err, d.reserveAgain(ctx, old))
 	}
 	d.update(e)
+	d.tellPorts(n, old, e)
 	d.forgetConnections(portsOnly(n, e))
 	return nil
 }
@@ -86,6 +88,7 @@ func (d *Driver) Unpublish(ctx context.Context, networkID, endpointID string) er
 	done := d.commit(store.PutEndpoint(e))
 	err = take(ctx, n, gone)
 	d.update(e)
+	d.tellPorts(n, gone, e)
 	d.handOver(gone)
 	if len(d.liveOf(gone)) > 0 {
 		d.opts.Refresh() // if the container goes on, so do its live ports
@@ -182,7 +185,7 @@ func (d *Driver) evictStale(ctx context.Context, e store.Endpoint, requests []na
 		if !ok || o.ID == e.ID || !d.holdsAny(o, requests) || d.attached(ctx, n, o) {
 			continue
 		}
-		d.log.WithField("endpoint", o.ID).Warn("stale endpoint removed: another one publishes its port")
+		d.eventOf(event.Stale, n, o).Warn("stale endpoint removed: another one publishes its port")
 		if err := d.removeStale(ctx, n, o); err != nil {
 			d.log.WithField("endpoint", o.ID).Error(err)
 			continue

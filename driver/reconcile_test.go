@@ -110,6 +110,7 @@ func TestDiskTroubleIsSaidOnce(t *testing.T) {
 		}
 		const fails = "error: writing records to the disk fails; it is tried again until it works store: commit: "
 		want := []string{
+			"info: detached <nil>",
 			fails + "no space left on device",
 			fails + "read-only file system",
 			"info: writing records to the disk works again, after 2h0m0s <nil>",

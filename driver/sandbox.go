@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"fairway/event"
 	"fairway/store"
 )
 
@@ -65,6 +66,8 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 		d.forgetConnections(portsOnly(n, e))
 	}
 	d.opts.Refresh()
+	d.eventOf(event.Attach, n, e).Info("attached")
+	d.tellPorts(n, before, e)
 	return joined(n, e), nil
 }
 
@@ -150,8 +153,13 @@ func (d *Driver) Leave(ctx context.Context, networkID, endpointID string) error 
 	if published {
 		d.forgetConnections(n.view.EndpointFirewall(e))
 	}
+	was := e
 	e.Sandbox, e.Requested, e.Published = "", nil, nil
 	d.update(e)
+	d.tellPorts(n, was, e)
+	if was.Sandbox != "" {
+		d.eventOf(event.Detach, n, e).Info("detached")
+	}
 	if !published {
 		// Nothing that the kernel holds depends on this record, and what Docker
 		// calls next, DeleteEndpoint, is durable: it needs no commit of its own.

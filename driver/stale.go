@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"fairway/event"
 	"fairway/store"
 )
 
@@ -47,7 +48,7 @@ func (d *Driver) Observe(ctx context.Context, known Known) {
 			d.trust(n.ID)
 			d.nameNetwork(ctx, n, k.Name)
 		} else if d.mayJudgeNetwork(ctx, known.Engine, n) && d.suspect(n.ID, n.Created) {
-			d.log.WithField("network", n.ID).Warn("stale network removed: its engine does not know it")
+			d.log.WithField(event.Field, event.Stale).WithField("network", n.ID).Warn("stale network removed: its engine does not know it")
 			d.trust(n.ID)
 			if err := d.DeleteNetwork(ctx, n.ID); err != nil {
 				d.log.WithField("network", n.ID).Error(err)
@@ -119,7 +120,7 @@ func (d *Driver) trust(id string) {
 
 func (d *Driver) discard(ctx context.Context, e store.Endpoint, why string) {
 	log := d.log.WithField("endpoint", e.ID).WithField("network", e.Network)
-	log.Warn("stale endpoint removed: " + why)
+	log.WithField(event.Field, event.Stale).Warn("stale endpoint removed: " + why)
 	n, known := d.network(e.Network)
 	if err := d.DeleteEndpoint(ctx, e.Network, e.ID); err != nil {
 		log.Error(err)

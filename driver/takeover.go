@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 
+	"fairway/event"
 	"fairway/store"
 )
 
@@ -25,7 +26,7 @@ func (d *Driver) takeOverSubnets(ctx context.Context, n store.Network) error {
 			return err
 		}
 		if o, ok := d.network(o.ID); ok && d.givenUp(ctx, o) { // still
-			d.log.WithField("network", o.title()).Warn("stale network removed: its subnet was given to another")
+			d.event(event.Stale, o).Warn("stale network removed: its subnet was given to another")
 			err = d.removeNetwork(ctx, o)
 		}
 		h.release()

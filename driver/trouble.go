@@ -6,6 +6,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"fairway/event"
 )
 
 // A trouble is what goes wrong again and again, such as commits on a full disk.
@@ -20,7 +22,7 @@ type trouble struct {
 func (t *trouble) note(log logrus.FieldLogger, what string, err error) {
 	if err == nil {
 		if !t.since.IsZero() {
-			log.Infof("%s works again, after %s", what, time.Since(t.since).Round(time.Second))
+			log.WithField(event.Field, event.Recovered).Infof("%s works again, after %s", what, time.Since(t.since).Round(time.Second))
 		}
 		*t = trouble{}
 		return
@@ -33,5 +35,5 @@ func (t *trouble) note(log logrus.FieldLogger, what string, err error) {
 		return
 	}
 	t.cause = cause
-	log.WithError(err).Errorf("%s fails; it is tried again until it works", what)
+	log.WithField(event.Field, event.Trouble).WithError(err).Errorf("%s fails; it is tried again until it works", what)
 }

@@ -119,7 +119,7 @@ func (c *client) events(ctx context.Context, started, hint func(), asked func() 
 	started()
 	dec := json.NewDecoder(body)
 	for {
-		var e event
+		var e told
 		if err := dec.Decode(&e); err != nil {
 			return fmt.Errorf("engine: events: %w", err)
 		}
@@ -129,7 +129,8 @@ func (c *client) events(ctx context.Context, started, hint func(), asked func() 
 	}
 }
 
-type event struct {
+// told is an event as the API gives it.
+type told struct {
 	Type, Action string
 	Actor        struct {
 		ID         string
@@ -140,7 +141,7 @@ type event struct {
 // matters reports whether the event is of a fairway network, or a container's
 // new name. Networks of other drivers that use only fairway's IPAM are not worth
 // the looks that all of the engine's networks would cause.
-func (e event) matters() bool {
+func (e told) matters() bool {
 	if e.Type == "network" {
 		return isOurs(e.Actor.Attributes["type"])
 	}

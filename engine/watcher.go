@@ -8,6 +8,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
+
+	"fairway/event"
 )
 
 // Options make a Watcher.
@@ -78,7 +80,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		if quiet {
 			log.Debug("engine: still out of reach")
 		} else {
-			log.Info("engine: out of reach; names aren't known until it is back")
+			log.WithField(event.Field, event.DockerLost).Info("engine: out of reach; names aren't known until it is back")
 		}
 		quiet = true
 		if !w.waitToRetry(ctx, retry) {
@@ -137,7 +139,7 @@ func (w *Watcher) session(ctx context.Context) (reached bool, err error) {
 				return err
 			}
 			if !reached {
-				log.Info("engine: watched")
+				log.WithField(event.Field, event.DockerFound).Info("engine: watched")
 			}
 			reached = true
 			w.opts.Handle(ctx, v)

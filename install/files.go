@@ -21,6 +21,7 @@ type File struct {
 type Layout struct {
 	Program  string // the path of the program
 	Units    string // directories from here on
+	Catalog  string // of the journal's messages
 	Default  string // of environment files
 	Network  string // of systemd-networkd and udev
 	Manager  string // of NetworkManager
@@ -39,7 +40,7 @@ type Layout struct {
 // Debian's.
 func Packaged() Layout {
 	return Layout{
-		Program: "/usr/bin/fairway", Units: "/usr/lib/systemd/system", Default: "/etc/default",
+		Program: "/usr/bin/fairway", Units: "/usr/lib/systemd/system", Catalog: "/usr/lib/systemd/catalog", Default: "/etc/default",
 		Network: "/usr/lib/systemd/network", Manager: "/usr/lib/NetworkManager/conf.d",
 		Sysctl: "/usr/lib/sysctl.d", Modules: "/usr/lib/modules-load.d", Man: "/usr/share/man",
 		Bash: "/usr/share/bash-completion/completions", Zsh: "/usr/share/zsh/vendor-completions",
@@ -50,7 +51,7 @@ func Packaged() Layout {
 // ByHand is where an administrator puts them, so that they are never a package's.
 func ByHand() Layout {
 	return Layout{
-		Program: "/usr/local/bin/fairway", Units: "/etc/systemd/system", Default: "/etc/default",
+		Program: "/usr/local/bin/fairway", Units: "/etc/systemd/system", Catalog: "/usr/local/lib/systemd/catalog", Default: "/etc/default",
 		Network: "/etc/systemd/network", Manager: "/etc/NetworkManager/conf.d",
 		Sysctl: "/etc/sysctl.d", Modules: "/etc/modules-load.d", Man: "/usr/local/share/man",
 		Bash: "/usr/local/share/bash-completion/completions", Zsh: "/usr/local/share/zsh/site-functions",
@@ -77,6 +78,7 @@ func (l Layout) Files(packaging fs.FS, parts Parts, replacePlugin bool) (files [
 	}
 	add(l.Units+"/fairway.service", "systemd/fairway.service")
 	add(l.Units+"/fairway.socket", "systemd/fairway.socket")
+	add(l.Catalog+"/fairway.catalog", "systemd/fairway.catalog")
 	add(l.Network+"/20-fairway.network", "host/networkd.network")
 	add(l.Network+"/20-fairway.link", "host/udev.link")
 	add(l.Manager+"/80-fairway.conf", "host/networkmanager.conf")

@@ -48,6 +48,7 @@ func Start(ctx context.Context, newProgram, newSockets bool) error {
 // one can't.
 func (l Layout) Tell(ctx context.Context) {
 	_ = run(ctx, "/usr/lib/systemd/systemd-sysctl", l.Sysctl+"/80-fairway.conf")
+	_ = run(ctx, "journalctl", "--update-catalog")
 	if active(ctx, "NetworkManager.service") {
 		_ = systemctl(ctx, "reload", "NetworkManager.service")
 	}
@@ -79,6 +80,7 @@ func Forget(ctx context.Context) error {
 	for _, u := range units {
 		_ = systemctl(ctx, "reset-failed", u) // mostly there is nothing to forget
 	}
+	_ = run(ctx, "journalctl", "--update-catalog")
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"fairway/event"
 	"fairway/store"
 )
 
@@ -122,7 +123,7 @@ func (a *Allocator) requestLease(ctx context.Context, spec AddressSpec, want sto
 		p, commit, finish, err := a.takeLease(ctx, spec, got, gone)
 		gone = nil
 		if errors.Is(err, errTaken) {
-			a.log.WithField("address", got.IP).WithField("server", got.Server).Warn("DHCP server gave an address that is in use here")
+			a.log.WithField(event.Field, event.AddressTaken).WithField("address", got.IP).WithField("server", got.Server).Warn("DHCP server gave an address that is in use here")
 			a.leases.Decline(got.Space, got.Subnet, got.IP)
 			if !spec.Address.IsValid() {
 				want.IP = netip.Addr{}

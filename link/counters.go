@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -37,6 +38,42 @@ func (c *Conn) Counters(context.Context) (map[string]Counters, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("link: list counters: %w", err)
+	}
+	return out, nil
+}
+
+// CountersInside returns those of the instance's links in a sandbox, by the ID of
+// the endpoint that each is marked with.
+func (c *Conn) CountersInside(_ context.Context, sandbox string) (map[string]Counters, error) {
+	s, done, err := c.peek(sandbox)
+	if err != nil {
+		return nil, fmt.Errorf("link: list counters: %w", err)
+	}
+	defer done()
+	out := map[string]Counters{}
+	err = undisturbed(func() error {
+		req, _ := linkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP, 0)
+		msgs, err := s.list.dump(req, unix.RTM_NEWLINK)
+		if err != nil {
+			return err
+		}
+		for _, m := range msgs {
+			_, counters, err := parseCounters(m)
+			if err != nil {
+				return err
+			}
+			l, err := parseLink(m)
+			if err != nil {
+				return err
+			}
+			if Marked(l.alias, c.instance) {
+				out[strings.Split(l.alias, ":")[2]] = counters
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("link: list counters of %s: %w", sandbox, err)
 	}
 	return out, nil
 }

@@ -94,6 +94,21 @@ func ParseSenders(text string) (Senders, error) {
 	return s, nil
 }
 
+// Text returns what ParseSenders reads; "" for none.
+func (s Senders) Text() string {
+	var words []string
+	for _, m := range s.MACs {
+		words = append(words, m.String())
+	}
+	for _, a := range s.Addresses {
+		words = append(words, a.String())
+	}
+	for _, p := range s.Prefixes {
+		words = append(words, p.String())
+	}
+	return strings.Join(words, ",")
+}
+
 // LinkLocal returns the link-local address that an interface makes itself of
 // its MAC address (modified EUI-64: RFC 4291 appendix A).
 func LinkLocal(m net.HardwareAddr) netip.Addr {

@@ -47,6 +47,15 @@ func parseRoutes(s string) (out []route, err error) {
 	return out, nil
 }
 
+// RoutesText writes routes as Routes reads them.
+func RoutesText[R ~route](all []R) string {
+	words := make([]string, len(all))
+	for i, r := range all {
+		words[i] = route(r).Destination.String() + " via " + route(r).NextHop.String()
+	}
+	return strings.Join(words, ", ")
+}
+
 // LinkPrefix sets dst from how a link's name may begin that a number follows.
 func LinkPrefix(dst *string) func(string) error {
 	const longest = 12 // leaves room for a number

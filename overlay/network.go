@@ -31,6 +31,8 @@ type Bridge interface {
 	IfaceName(store.Endpoint) string
 	KeepGatewayService() bool
 	Bindings(store.Endpoint, store.PortBinding) ([]store.PortBinding, error)
+	Values() map[string]string
+	EndpointValues(map[string]string) (map[string]string, error)
 }
 
 // A Host is what the networks of a host have in common.
@@ -190,3 +192,20 @@ func (n Network) Segment() Segment {
 
 // Settings returns the network's options as they take effect.
 func (n Network) Settings() Options { return n.set }
+
+// Values returns what takes effect, by the names of options, as ParseOptions reads
+// it: of a recorded network also what was settled when it was made.
+func (n Network) Values() map[string]string {
+	o := n.record.Overlay
+	out := map[string]string{
+		"mode": "overlay", "segment": n.set.Segment, "vni": fmt.Sprint(o.VNI), "port": fmt.Sprint(o.Port),
+		"mtu": fmt.Sprint(n.record.MTU), "antispoof": "true",
+	}
+	as := n.Bridge.Values()
+	for _, name := range inherited() {
+		if v, ok := as[name]; ok {
+			out[name] = v
+		}
+	}
+	return out
+}

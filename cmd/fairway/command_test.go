@@ -157,7 +157,7 @@ func serveAdmin(t *testing.T, records admin.Records, ready bool) string {
 	if ready {
 		close(opened)
 	}
-	s := admin.New(admin.Options{Records: records, Publisher: publisher{}, Ready: opened, Log: logrus.New()})
+	s := admin.New(admin.Options{Records: records, Publisher: publisher{}, Ready: opened, Events: happened(), Log: logrus.New()})
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, l) }()

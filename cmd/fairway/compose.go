@@ -122,8 +122,9 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 	open.add(changes.Close)
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, leases, log)})
 	shown := operated{d, sentry, leases, backendName(firewall.Backend), log}
+	measure := measured{shown, kernel, pools, records, span}
 	return parts{
-		backup: records.Backup, measured: measured{shown, kernel, pools, records, span},
+		backup: records.Backup, measured: measure, carried: measure.carried,
 		networks: d, addresses: pools, records: shown, publisher: d, peerEngine: engine.PeerEngine,
 		restore: d.Restore, repair: d.Reconcile,
 		cluster: span.shown(c),

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 
 	"fairway/admin"
+	"fairway/event"
 	"fairway/metrics"
 	"fairway/plugin"
 
@@ -34,6 +35,8 @@ type parts struct {
 	restore func(context.Context) error
 	// repair is the same for operators: it returns how much differed.
 	repair func(context.Context) (int, error)
+	// carried is what endpoints' links have carried; nil: nobody knows.
+	carried func(context.Context) (map[string]admin.Carried, error)
 	// tasks run beside the servers from when the restore is done until their
 	// context ends. One that fails stops the daemon.
 	tasks []task
@@ -59,6 +62,7 @@ type daemon struct {
 	compose  func(context.Context, config, logrus.FieldLogger) (parts, error)
 	tuner    *tuner // nil: there are no reloads
 	metrics  *metrics.Metrics
+	events   admin.Events // nil: none are kept
 }
 
 // Run opens the sockets, composes the daemon and serves until ctx ends. What it
@@ -91,7 +95,7 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 	options := admin.Options{
 		Records: p.records, Publisher: p.publisher, Backup: p.backup, Health: health, Ready: ready, Build: d.build,
 		Metrics: d.metrics.Handler(), Log: d.log,
-		Settings: d.settings, Repair: p.repair, Cluster: p.cluster,
+		Settings: d.settings, Repair: p.repair, Events: d.events, Carried: p.carried, Cluster: p.cluster,
 	}
 	if d.tuner != nil {
 		options.Config = d.tuner.Settings
@@ -146,7 +150,7 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 			d.metrics.Show(p.measured)
 		}
 		close(ready)
-		d.log.WithField("version", d.build.Version).Info("ready")
+		d.log.WithField(event.Field, event.Ready).WithField("version", d.build.Version).Info("ready")
 		notify(d.log, sd.SdNotifyReady)
 		for _, t := range append(p.tasks, task{"tell systemd", func(ctx context.Context) error { return tell(ctx, d.log, operators.Status) }}) {
 			start(t)

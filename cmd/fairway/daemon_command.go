@@ -5,8 +5,10 @@ import (
 	"os"
 	"os/signal"
 
+	"fairway/event"
 	"fairway/metrics"
 
+	sd "github.com/coreos/go-systemd/v22/journal"
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -34,9 +36,14 @@ fairway config.`,
 			}
 			journal := os.Getenv("JOURNAL_STREAM") != ""
 			log := newLog(cmd.ErrOrStderr(), cfg, journal)
+			if native, err := sd.StderrIsJournalStream(); native && err == nil {
+				toJournal(log, cmd.ErrOrStderr())
+			}
 			if os.Getenv(managedMark) != "" {
 				splitLog(log, cmd.OutOrStdout())
 			}
+			events := event.NewRing(eventsKept)
+			log.AddHook(events)
 			for _, remark := range strangeVariables(cmd.Flags(), os.Environ()) {
 				log.Warn(remark)
 			}
@@ -47,7 +54,7 @@ fairway config.`,
 			whole := func(ctx context.Context, c config, log logrus.FieldLogger) (parts, error) {
 				return compose(ctx, c, log, measure.Committed)
 			}
-			d := &daemon{config: cfg, build: build, log: log, compose: whole, metrics: measure, settings: shownSettings(settings), tuner: &tuner{
+			d := &daemon{config: cfg, build: build, log: log, compose: whole, metrics: measure, events: events, settings: shownSettings(settings), tuner: &tuner{
 				read: from.read, now: settings, log: log,
 				apply: []func(config) error{func(c config) error { setLog(log, c, journal); return nil }},
 			}}

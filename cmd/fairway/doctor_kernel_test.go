@@ -228,6 +228,7 @@ func (w *ward) examine(t *testing.T, codes ...string) []doctor.Finding {
 	if e := json.Unmarshal([]byte(out), &d); e != nil {
 		t.Fatalf("doctor: %v, %v\n%s", err, e, out)
 	}
+	holdJSON(t, "doctor", []byte(out))
 	if (err != nil) != (len(d.Findings) > 0) {
 		t.Errorf("doctor: %d findings, exit %v", len(d.Findings), err)
 	}

@@ -27,7 +27,7 @@ func BenchmarkExplain(b *testing.B) {
 		}
 		for name, script := range map[string]string{
 			"doctor": "fairway doctor --json >/run/found || true", "trace": fmt.Sprintf("fairway trace outside 192.0.2.1:%d >/run/way || true", port),
-			"status": "fairway status >/dev/null",
+			"status": "fairway status >/dev/null", "top": "fairway top >/dev/null", "inspect": "fairway inspect 10.64.0.2 >/dev/null",
 		} {
 			b.Run(fmt.Sprintf("%s/present=%d", name, present), func(b *testing.B) {
 				for b.Loop() {

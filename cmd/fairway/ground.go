@@ -110,16 +110,20 @@ func (g *ground) read(ctx context.Context) (err error) {
 	return err
 }
 
-// work works out what the records want, and by whom.
-func (g *ground) work() {
-	log := logrus.New()
-	log.SetLevel(logrus.PanicLevel)
+// modes are those of the daemon, to look at records with.
+func (g *ground) modes() map[string]driver.Mode {
 	local := g.config.Cluster.local()
 	if !local.IsValid() {
 		local = cluster.Advertised(g.records)
 	}
-	span := overlayMode{host: overlayHost(g.instance, local)}
-	g.driver, g.wantErr = driver.New(driver.Options{Instance: g.instance, Modes: modes(g.instance, nil, span), Log: log}, g.records)
+	return modes(g.instance, nil, overlayMode{host: overlayHost(g.instance, local)})
+}
+
+// work works out what the records want, and by whom.
+func (g *ground) work() {
+	log := logrus.New()
+	log.SetLevel(logrus.PanicLevel)
+	g.driver, g.wantErr = driver.New(driver.Options{Instance: g.instance, Modes: g.modes(), Log: log}, g.records)
 	if g.wantErr == nil {
 		g.links, g.firewall, g.guarded = g.driver.Wanted()
 	}

@@ -53,6 +53,7 @@ func TestTraceLive(t *testing.T) {
 		if e := json.Unmarshal([]byte(out), &got); e != nil {
 			t.Fatalf("trace: %v, %v\n%s", err, e, out)
 		}
+		holdJSON(t, "trace-live", []byte(out))
 		found := false
 		for _, e := range got.Events {
 			found = found || e.Where == c.where && strings.Contains(e.Verdict, c.about)

@@ -17,11 +17,14 @@ func newLog(w io.Writer, cfg config, journal bool) *logrus.Logger {
 	return log
 }
 
-// setLog makes a log as the settings say; it may be in use.
+// setLog makes a log as the settings say; it may be in use. Events are among its
+// entries whatever is printed of them, for those who follow events.
 func setLog(log *logrus.Logger, cfg config, journal bool) {
-	if level, err := logrus.ParseLevel(cfg.LogLevel); err == nil {
-		log.SetLevel(level)
+	level, err := logrus.ParseLevel(cfg.LogLevel)
+	if err != nil {
+		level = log.GetLevel()
 	}
+	log.SetLevel(max(level, logrus.InfoLevel))
 	var format logrus.Formatter = &logrus.TextFormatter{
 		DisableColors: true, FullTimestamp: true, DisableTimestamp: journal,
 		TimestampFormat: "2006-01-02T15:04:05.000Z07:00",
@@ -32,7 +35,20 @@ func setLog(log *logrus.Logger, cfg config, journal bool) {
 	if journal {
 		format = journalFormatter{format}
 	}
-	log.SetFormatter(format)
+	log.SetFormatter(upTo{level, format})
+}
+
+// upTo leaves out what is of less interest than a level.
+type upTo struct {
+	level logrus.Level
+	logrus.Formatter
+}
+
+func (f upTo) Format(e *logrus.Entry) ([]byte, error) {
+	if e.Level > f.level {
+		return nil, nil
+	}
+	return f.Formatter.Format(e)
 }
 
 // splitLog sends what is no warning to out. Of a managed plugin dockerd takes

@@ -6,6 +6,7 @@ import (
 	"fairway/admin"
 	"fairway/dhcp"
 	"fairway/driver"
+	"fairway/event"
 	"fairway/nat"
 	"fairway/nat/guard"
 
@@ -67,7 +68,7 @@ func (o operated) watchGuard(ctx context.Context) error {
 func (o operated) begins(port string, frames uint64) {
 	for _, e := range o.Endpoints() {
 		if e.HostLink == port {
-			o.log.WithFields(logrus.Fields{"endpoint": e.ID, "container": e.Container, "link": port, "frames": frames}).
+			o.log.WithFields(logrus.Fields{event.Field: event.Denied, "endpoint": e.ID, "container": e.Container, "link": port, "frames": frames}).
 				Warn("denied: the container sends from addresses that aren't its own, or as a router or DHCP server")
 		}
 	}

@@ -13,6 +13,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// An optionsView is what fairway options prints as JSON.
+type optionsView struct {
+	Version int          `json:"version"`
+	Options []optionView `json:"options"`
+}
+
 // An optionView is one network option of a mode, as JSON.
 type optionView struct {
 	Mode    string `json:"mode"`
@@ -44,10 +50,7 @@ explain the one that is named. They are those of this program: no daemon is aske
 			}
 			switch w := cmd.OutOrStdout(); {
 			case asJSON:
-				return printJSON(w, struct {
-					Version int          `json:"version"`
-					Options []optionView `json:"options"`
-				}{admin.Version, found})
+				return printJSON(w, optionsView{admin.Version, found})
 			case len(args) > 0:
 				return explainOptions(w, found)
 			default:

@@ -45,6 +45,7 @@ func TestPing(t *testing.T) {
 		if e := json.Unmarshal([]byte(out), &got); e != nil {
 			t.Fatalf("ping %s: %v, %v\n%s", c.args, err, e, out)
 		}
+		holdJSON(t, "ping", []byte(out))
 		if got.Received != c.received || got.MTU != c.mtu || !strings.Contains(got.Reason, c.reason) || (err != nil) != (c.received == 0) {
 			t.Errorf("ping %s: %+v, exit %v: want %d replies, %d bytes, %q", c.args, got, err, c.received, c.mtu, c.reason)
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"fairway/admin"
+	"fairway/event"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
@@ -93,6 +94,6 @@ func (t *tuner) reload() error {
 		old.Next = &next[i].Value
 		log.Warn("reload: takes effect when the daemon starts again")
 	}
-	t.log.Info("reloaded")
+	t.log.WithField(event.Field, event.Reload).Info("reloaded")
 	return nil
 }

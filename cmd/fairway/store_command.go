@@ -152,19 +152,21 @@ func notThere(err error) error {
 	return err
 }
 
-// checked is what check prints as JSON.
-func checked(path string, d store.Dump) any {
+// A checkedView is what fairway store check prints as JSON.
+type checkedView struct {
+	Version  int            `json:"version"`
+	Path     string         `json:"path"`
+	Schema   int            `json:"schema"` // of the file
+	Instance string         `json:"instance"`
+	Records  map[string]int `json:"records"` // how many, by kind
+}
+
+func checked(path string, d store.Dump) checkedView {
 	counts := map[string]int{}
 	for _, k := range store.Kinds() {
 		counts[k] = d.Count(k)
 	}
-	return struct {
-		Version  int            `json:"version"`
-		Path     string         `json:"path"`
-		Schema   int            `json:"schema"`
-		Instance string         `json:"instance"`
-		Records  map[string]int `json:"records"`
-	}{admin.Version, path, d.Schema, d.Instance, counts}
+	return checkedView{admin.Version, path, d.Schema, d.Instance, counts}
 }
 
 func newStoreBackupCommand() *cobra.Command {

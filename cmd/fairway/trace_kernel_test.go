@@ -163,6 +163,7 @@ func (w *ward) trace(t *testing.T, c traceCase) {
 	if e := json.Unmarshal([]byte(out), &got); e != nil {
 		t.Fatalf("trace: %v, %v\n%s", err, e, out)
 	}
+	holdJSON(t, "trace", []byte(out))
 	if got.Verdict != c.verdict || !strings.Contains(got.Reason, c.reason) {
 		t.Errorf("%s to %s: %s %q, want %s %q\n%s", c.from, c.to, got.Verdict, got.Reason, c.verdict, c.reason, out)
 	}

@@ -37,6 +37,12 @@ func buildInfo() admin.Build {
 	return b
 }
 
+// A programView is what fairway version prints as JSON.
+type programView struct {
+	Version int         `json:"version"`
+	Build   admin.Build `json:"build"`
+}
+
 func newVersionCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -50,10 +56,7 @@ daemon: a running one may be older, until it is restarted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b := buildInfo()
 			if asJSON {
-				return printJSON(cmd.OutOrStdout(), struct {
-					Version int         `json:"version"`
-					Build   admin.Build `json:"build"`
-				}{admin.Version, b})
+				return printJSON(cmd.OutOrStdout(), programView{admin.Version, b})
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "fairway %s (revision %s, %s)\n",
 				b.Version, cmp.Or(b.Revision, "unknown"), b.Go)

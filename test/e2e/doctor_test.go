@@ -26,8 +26,12 @@ func TestHealthy(t *testing.T) {
 		}
 		eventually(t, "names are known", func() bool {
 			_, err := h.Try("fairway", "trace", "a1", "b1:80")
+			if err == nil {
+				_, err = h.Try("fairway", "inspect", "n1")
+			}
 			return err == nil
 		})
+		known(t, h, "a1", "n1")
 		h.Fairway(t, "ping", "-c", "1", "a1", "b1")
 		h.Fairway(t, "trace", "outside", h.IP+":8080")
 		out, err := h.Try("fairway", "trace", "a1", "b1:8080")
@@ -35,6 +39,59 @@ func TestHealthy(t *testing.T) {
 			t.Errorf("trace to a port that nobody listens on: %q, %v", out, err)
 		}
 	})
+}
+
+// known checks that inspect tells of a container and its network the same as its
+// engine, and that nothing differs; and that events have both names.
+func known(t *testing.T, h *lab.Host, container, network string) {
+	t.Helper()
+	type engine struct {
+		Known           bool
+		Name, Container string
+	}
+	var both struct {
+		Networks []struct {
+			Kernel []struct{ Object, Differs string }
+			Engine engine
+		}
+		Endpoints []struct {
+			Record struct {
+				ContainerID string `json:"container_id"`
+			}
+			Kernel []struct{ Object, Differs string }
+			Engine engine
+			Inside struct{ Links []struct{ Name string } }
+		}
+	}
+	for _, name := range []string{container, network} { // each adds its own
+		if err := json.Unmarshal([]byte(h.Fairway(t, "inspect", "--json", name)), &both); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case name == container && (len(both.Endpoints) != 1 || len(both.Endpoints[0].Inside.Links) == 0):
+			t.Fatalf("inspect %s: %+v", name, both)
+		case name == container:
+			if e := both.Endpoints[0]; !e.Engine.Known || e.Engine.Name != container || e.Engine.Container != e.Record.ContainerID || e.Record.ContainerID == "" {
+				t.Errorf("inspect %s: %+v", name, e)
+			}
+			for _, o := range both.Endpoints[0].Kernel {
+				if o.Differs != "" {
+					t.Errorf("inspect %s: %+v", name, o)
+				}
+			}
+		case len(both.Networks) != 1 || !both.Networks[0].Engine.Known || both.Networks[0].Engine.Name != network:
+			t.Errorf("inspect %s: %+v", name, both.Networks)
+		default:
+			for _, o := range both.Networks[0].Kernel {
+				if o.Differs != "" {
+					t.Errorf("inspect %s: %+v", name, o)
+				}
+			}
+		}
+	}
+	if out := h.Fairway(t, "events", "--kept", "--only", "attach"); !strings.Contains(out, "container="+container+" ") || !strings.Contains(out, "network="+network) {
+		t.Errorf("events:\n%s", out)
+	}
 }
 
 // TestDoctor provokes what takes an engine; the rest is in cmd/fairway.

@@ -17,21 +17,24 @@ import (
 // mayImport says which of our packages a package may import: a request goes one
 // way, plugin → driver → mode → link and nat, and store is below them all.
 var mayImport = map[string][]string{
-	"cmd/fairway":    {"admin", "bridge", "cluster", "dhcp", "doctor", "driver", "engine", "install", "ipam", "link", "macvlan", "metrics", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "overlay", "packaging", "plugin", "store", "trace", "transparent", "watch"},
+	"cmd/fairway":    {"admin", "bridge", "bugreport", "cluster", "dhcp", "doctor", "driver", "engine", "event", "inspect", "install", "ipam", "link", "macvlan", "metrics", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "overlay", "packaging", "plugin", "store", "trace", "transparent", "watch"},
 	"plugin":         {"driver", "ipam", "store", "link"},
-	"admin":          {"store"},
-	"driver":         {"link", "nat", "store", "option"},
+	"admin":          {"event", "store"},
+	"bugreport":      {},
+	"driver":         {"event", "link", "nat", "store", "option"},
 	"bridge":         {"link", "nat", "store", "option"},
 	"macvlan":        {"beside", "link", "nat", "store", "option"},
 	"overlay":        {"link", "nat", "store", "option"},
 	"beside":         {"link", "nat", "store"},
 	"transparent":    {"link", "nat", "store", "option"},
-	"ipam":           {"store", "option"},
+	"ipam":           {"event", "store", "option"},
+	"dhcp":           {"event", "store"},
 	"cluster":        {"store"},
-	"dhcp":           {"store"},
 	"doctor":         {"admin", "link", "nat", "store"},
-	"engine":         {},
+	"engine":         {"event"},
+	"event":          {},
 	"metrics":        {"store"},
+	"inspect":        {"admin"},
 	"install":        {},
 	"packaging":      {},
 	"packaging/sbom": {},
@@ -50,7 +53,7 @@ var mayImport = map[string][]string{
 }
 
 // mayRun says which packages may start other programs.
-var mayRun = []string{"install", "nat/iptables", "doctor", "trace"}
+var mayRun = []string{"bugreport", "install", "nat/iptables", "doctor", "trace"}
 
 const module = "fairway/"
 

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fairway/event"
 )
 
 // release makes a release of a version for this machine and returns its directory.
@@ -217,6 +219,7 @@ func TestInstall(t *testing.T) {
 	m.run("left")
 	m.run("right")
 	m.sh(pingAB)
+	m.journal()
 	m.during(func() { m.sh("/files/fairway2 install && fairway status --check ready --wait 20s") })
 	if got := m.sh("fairway status"); !strings.HasPrefix(got, "fairway 2,") {
 		t.Errorf("after the upgrade: %s", got)
@@ -230,6 +233,25 @@ func TestInstall(t *testing.T) {
 	m.sh("docker rm -f left right")
 	m.sh("fairway uninstall --purge")
 	m.nothingLeft(before)
+}
+
+// journal: what happened to two containers is found in the journal by the kind of
+// event and by fields, and explained by the catalogue.
+func (m *machine) journal() {
+	m.t.Helper()
+	for _, k := range event.Kinds() {
+		if k.Name != event.Attach {
+			continue
+		}
+		m.sh("journalctl --sync")
+		found := m.sh("journalctl -q -o json --output-fields=ENDPOINT,SYSLOG_IDENTIFIER,_SYSTEMD_UNIT MESSAGE_ID=" + k.ID)
+		if strings.Count(found, `"ENDPOINT":"`) != 2 || strings.Count(found, `"_SYSTEMD_UNIT":"fairway.service"`) != 2 || strings.Count(found, `"SYSLOG_IDENTIFIER":"fairway"`) != 2 {
+			m.t.Errorf("two containers were attached; the journal has\n%s", found)
+		}
+		if text := m.sh("journalctl -q -x -n 1 MESSAGE_ID=" + k.ID); !strings.Contains(text, k.Title) || strings.Contains(text, "@NETWORK@") {
+			m.t.Errorf("journalctl -x explains it with\n%s", text)
+		}
+	}
 }
 
 // lint runs a line in the tree of linters, with files in /files.
