@@ -68,6 +68,26 @@ func BenchmarkCompare(b *testing.B) {
 	}
 }
 
+// BenchmarkLook is the look at the host's own links, addresses and neighbours that
+// the daemon takes every 30 s, beside so many endpoints on other hosts.
+func BenchmarkLook(b *testing.B) {
+	for _, n := range []int{0, 10_000, 50_000} {
+		b.Run(fmt.Sprintf("endpoints=%d", n), func(b *testing.B) {
+			h := alone(b, n)
+			want := h.network.Links()
+			h.do(func() {
+				start := used()
+				defer func() { b.ReportMetric((used()-start).Seconds()*1000/float64(b.N), "cpu-ms/look") }()
+				for b.Loop() {
+					if repairs, err := h.conn.Reconcile(b.Context(), want); err != nil || len(repairs) > 0 {
+						b.Fatal(repairs, err)
+					}
+				}
+			})
+		})
+	}
+}
+
 // used is the time of processors that the process has had, in the kernel, too.
 func used() time.Duration {
 	var u unix.Rusage
