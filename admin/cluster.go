@@ -40,6 +40,27 @@ type ClusterHost struct {
 	Instance  string     `json:"instance"`
 }
 
+// A ClusterStatus is how a cluster is, as the daemon sees it.
+type ClusterStatus struct {
+	Name    string `json:"name"`
+	Self    string `json:"self"`
+	Hosts   int    `json:"hosts"`
+	Alive   int    `json:"alive"`
+	Trouble string `json:"trouble,omitempty"` // see ClusterHosts
+	Alarms  int    `json:"alarms,omitempty"`
+}
+
+// status is h in short.
+func (h ClusterHosts) status() *ClusterStatus {
+	out := &ClusterStatus{Name: h.Cluster, Self: h.Self, Hosts: len(h.Hosts), Trouble: h.Trouble, Alarms: len(h.Alarms)}
+	for _, host := range h.Hosts {
+		if host.Alive {
+			out.Alive++
+		}
+	}
+	return out
+}
+
 type forgetRequest struct {
 	Host string `json:"host"`
 }

@@ -30,6 +30,8 @@ type Addresses interface {
 	// Used reports whether an address of a part of a subnet is in use, or so
 	// recently was that nobody else may have it yet.
 	Used(segment string, subnet, part netip.Prefix) bool
+	// Spare returns how many addresses can be handed out at once, up to most.
+	Spare(segment string, subnet netip.Prefix, most int) int
 	// Segments returns the names of those of which this host has a pool.
 	Segments() []string
 }

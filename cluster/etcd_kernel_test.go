@@ -35,7 +35,7 @@ type etcd struct {
 	cmd  *exec.Cmd
 }
 
-func startEtcd(t *testing.T) *etcd {
+func startEtcd(t testing.TB) *etcd {
 	t.Helper()
 	e := &etcd{dir: filepath.Join(t.TempDir(), "etcd"), url: "http://" + freePort(t), peer: "http://" + freePort(t)}
 	e.start(t)
@@ -43,7 +43,7 @@ func startEtcd(t *testing.T) *etcd {
 	return e
 }
 
-func (e *etcd) start(t *testing.T) {
+func (e *etcd) start(t testing.TB) {
 	t.Helper()
 	e.cmd = exec.Command("etcd", "--name", "e", "--data-dir", e.dir, "--listen-client-urls", e.url, "--advertise-client-urls", e.url,
 		"--listen-peer-urls", e.peer, "--initial-advertise-peer-urls", e.peer, "--initial-cluster", "e="+e.peer,
@@ -83,7 +83,7 @@ func (e *etcd) kill() {
 	}
 }
 
-func (e *etcd) client(t *testing.T) *clientv3.Client {
+func (e *etcd) client(t testing.TB) *clientv3.Client {
 	t.Helper()
 	c, err := Dial(DialOptions{Endpoints: []string{e.url}})
 	if err != nil {
@@ -92,7 +92,7 @@ func (e *etcd) client(t *testing.T) *clientv3.Client {
 	return c
 }
 
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -102,7 +102,7 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func eventually(t *testing.T, what string, is func() bool) {
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -120,7 +120,7 @@ type wire struct {
 	open     map[net.Conn]bool
 }
 
-func newWire(t *testing.T, e *etcd) *wire {
+func newWire(t testing.TB, e *etcd) *wire {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -252,7 +252,7 @@ func (p *planeLog) ids(segment string) (out map[string]Remote) {
 	return out
 }
 
-func newSim(t *testing.T, name, url string) *sim {
+func newSim(t testing.TB, name, url string) *sim {
 	t.Helper()
 	s := &sim{name: name, url: url, boot: "boot", disk: &memory{records: store.NewRecords()}, local: map[string][]Endpoint{}}
 	s.run(t)
@@ -260,7 +260,7 @@ func newSim(t *testing.T, name, url string) *sim {
 }
 
 // run starts the host, with what its disk holds.
-func (s *sim) run(t *testing.T) {
+func (s *sim) run(t testing.TB) {
 	t.Helper()
 	records := s.disk.copy().records
 	s.plane = &planeLog{has: map[string]map[string]Remote{}}
@@ -311,9 +311,14 @@ func (s *sim) SetShare(segment string, subnet netip.Prefix, blocks []netip.Prefi
 func (s *sim) Used(segment string, subnet, part netip.Prefix) bool {
 	return s.pools.Used(segment, subnet, part)
 }
+
+func (s *sim) Spare(segment string, subnet netip.Prefix, most int) int {
+	return s.pools.Spare(segment, subnet, most)
+}
+
 func (s *sim) Segments() []string { return s.pools.Segments() }
 
-func (s *sim) ready(t *testing.T) {
+func (s *sim) ready(t testing.TB) {
 	t.Helper()
 	eventually(t, s.name+" takes part", func() bool {
 		s.Cluster.mu.Lock()
@@ -341,7 +346,7 @@ func (s *sim) pool(segment, subnet, gateway string) (string, netip.Prefix, error
 	return p.ID, g, err
 }
 
-func (s *sim) mustPool(t *testing.T, segment, subnet string) string {
+func (s *sim) mustPool(t testing.TB, segment, subnet string) string {
 	t.Helper()
 	id, _, err := s.pool(segment, subnet, "")
 	if err != nil {
@@ -359,7 +364,7 @@ func (s *sim) address(pool, want string) (netip.Addr, error) {
 	return p.Addr(), err
 }
 
-func (s *sim) mustAddress(t *testing.T, pool, want string) netip.Addr {
+func (s *sim) mustAddress(t testing.TB, pool, want string) netip.Addr {
 	t.Helper()
 	ip, err := s.address(pool, want)
 	if err != nil {
@@ -391,7 +396,7 @@ func (s *sim) detach(segment, id string) {
 func emptyRecords() store.Records { return store.NewRecords() }
 
 // pause stops etcd as it stands, or lets it go on.
-func pause(t *testing.T, e *etcd, stop bool) {
+func pause(t testing.TB, e *etcd, stop bool) {
 	t.Helper()
 	signal := syscall.SIGCONT
 	if stop {
@@ -413,7 +418,7 @@ func (m *memory) copy() *memory {
 }
 
 // logTo logs to a test; what comes after its end is dropped.
-func logTo(t *testing.T, name string) logrus.FieldLogger {
+func logTo(t testing.TB, name string) logrus.FieldLogger {
 	l := logrus.New()
 	l.SetLevel(logrus.DebugLevel)
 	l.SetOutput(writer(func(p []byte) (int, error) {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -31,8 +32,17 @@ const selfKey = "self"
 // identity is what the store keeps of this host: the incarnations that etcd may
 // have of it.
 type identity struct {
-	Name         string   `json:"name"`
-	Incarnations []string `json:"incarnations"`
+	Name         string     `json:"name"`
+	Advertise    netip.Addr `json:"advertise"`
+	Incarnations []string   `json:"incarnations"`
+}
+
+// Advertised returns the address that the host had in a cluster when it was last in
+// one; invalid if it never was.
+func Advertised(records store.Records) netip.Addr {
+	var id identity
+	_ = json.Unmarshal(records.Cluster[selfKey].Value, &id) // none: it never was
+	return id.Advertise
 }
 
 // present registers this host, keeps its lease, and returns when the lease is lost
@@ -149,7 +159,7 @@ func (c *Cluster) register(ctx context.Context, lease clientv3.LeaseID) error {
 		rand.Read(b)
 		c.self.Incarnation, c.self.Started = hex.EncodeToString(b), time.Now().UTC()
 		c.mu.Lock()
-		id := identity{c.self.Name, append(c.known(), c.self.Incarnation)}
+		id := identity{c.self.Name, c.self.Advertise, append(c.known(), c.self.Incarnation)}
 		if n := len(id.Incarnations); n > 64 {
 			id.Incarnations = id.Incarnations[n-64:]
 		}

@@ -41,6 +41,9 @@ func (c *Cluster) publish(ctx context.Context) error {
 		if err == nil {
 			err = c.leaveUnused(ctx)
 		}
+		if err == nil {
+			err = c.keepSpare(ctx)
+		}
 		if err == nil && time.Since(tidied) > 30*time.Second {
 			tidied = time.Now()
 			err = c.tidy(ctx)

@@ -162,3 +162,27 @@ func (c *Cluster) settlePromises(ctx context.Context, segment string) error {
 	}
 	return nil
 }
+
+// keepSpare gets another block of a subnet before the last one is full, so that
+// there is something to hand out while etcd is away.
+func (c *Cluster) keepSpare(ctx context.Context) error {
+	for _, segment := range c.opts.Addresses.Segments() {
+		s, _ := c.Segment(segment)
+		for _, n := range s.Subnets {
+			few := max(1, 1<<min(n.Prefix.Addr().BitLen()-n.Block, 6)/4) // a quarter of a block, up to 16
+			if !n.Gateway.IsValid() || c.opts.Addresses.Spare(segment, n.Prefix, few) >= few {
+				continue
+			}
+			c.mu.Lock()
+			_, free, err := c.freeBlock(segment, n.Prefix, 0)
+			c.mu.Unlock()
+			if err != nil || !free {
+				continue
+			}
+			if err := c.Extend(ctx, segment, n.Prefix); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -70,6 +70,9 @@ func (s *subnet) setShare(blocks []netip.Prefix, claims, foreign []netip.Addr) {
 	for _, ip := range claims {
 		s.share.claims[ip] = true
 	}
+	if s.gateway.IsValid() {
+		foreign = append(slices.Clone(foreign), s.gateway)
+	}
 	for _, ip := range foreign {
 		s.share.foreign[ip] = true
 		s.taken.add(hostOf(s.prefix, ip))
@@ -140,6 +143,29 @@ func (a *Allocator) Used(segment string, prefix, part netip.Prefix) bool {
 		}
 	}
 	return false
+}
+
+// Spare returns how many addresses of this host's blocks of a segment's subnet can
+// be handed out at once; it counts no further than most.
+func (a *Allocator) Spare(segment string, prefix netip.Prefix, most int) (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.segmentSubnet(segment, prefix)
+	if s == nil || s.share == nil {
+		return most // nobody wants any
+	}
+	for _, b := range s.share.blocks {
+		from, to, ok := s.limits(b)
+		for ok && n < most {
+			h, free := s.taken.next(from, to)
+			if !free {
+				break
+			}
+			n++
+			from, ok = host{h.hi, h.lo + 1}, h.lo < to.lo
+		}
+	}
+	return n
 }
 
 // Segments returns the names of the segments of which this host has a pool.

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fairway/admin"
+	"fairway/cluster"
 	"fairway/driver"
 	"fairway/link"
 	"fairway/nat"
@@ -113,7 +114,12 @@ func (g *ground) read(ctx context.Context) (err error) {
 func (g *ground) work() {
 	log := logrus.New()
 	log.SetLevel(logrus.PanicLevel)
-	g.driver, g.wantErr = driver.New(driver.Options{Instance: g.instance, Modes: modes(g.instance, nil, overlayMode{host: overlayHost(g.instance, g.config.Cluster.local())}), Log: log}, g.records)
+	local := g.config.Cluster.local()
+	if !local.IsValid() {
+		local = cluster.Advertised(g.records)
+	}
+	span := overlayMode{host: overlayHost(g.instance, local)}
+	g.driver, g.wantErr = driver.New(driver.Options{Instance: g.instance, Modes: modes(g.instance, nil, span), Log: log}, g.records)
 	if g.wantErr == nil {
 		g.links, g.firewall, g.guarded = g.driver.Wanted()
 	}

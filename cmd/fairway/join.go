@@ -31,7 +31,8 @@ func newOverlays(c config, records *store.Store, all store.Records, kernel *link
 		filter: filter, plane: overlay.NewPlane(overlay.PlaneOptions{Kernel: kernel, Filter: filter, Log: log}),
 		log: log, wake: make(chan struct{}, 1), open: map[string]*spanned{},
 	}
-	var local netip.Addr
+	// Without a cluster, those that are there go on by themselves.
+	local := cluster.Advertised(all)
 	if c.Cluster.Endpoints != "" {
 		if local, err = o.join(c, records, all); err != nil {
 			return nil, err
@@ -52,6 +53,10 @@ func (o *overlays) join(c config, records *store.Store, all store.Records) (neti
 		return netip.Addr{}, err
 	}
 	local, err := c.Cluster.advertise()
+	if before := cluster.Advertised(all); err != nil && before.IsValid() {
+		o.log.Warnf("%v; goes on with %s", err, before) // the network may not be up yet
+		local, err = before, nil
+	}
 	if err != nil {
 		return netip.Addr{}, err
 	}
@@ -77,6 +82,10 @@ func (l lateAddresses) SetShare(segment string, subnet netip.Prefix, blocks []ne
 
 func (l lateAddresses) Used(segment string, subnet, part netip.Prefix) bool {
 	return l.pools.Used(segment, subnet, part)
+}
+
+func (l lateAddresses) Spare(segment string, subnet netip.Prefix, most int) int {
+	return l.pools.Spare(segment, subnet, most)
 }
 
 func (l lateAddresses) Segments() []string { return l.pools.Segments() }

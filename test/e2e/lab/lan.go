@@ -148,8 +148,10 @@ func (l *LAN) Plug(t testing.TB, h *Host, name string) {
 	})
 }
 
-// Unplug takes away what Plug gave.
+// Unplug takes away what Plug gave. The neighbour forgets whom it had learned:
+// a host with two links on a LAN answers for its address by either.
 func (l *LAN) Unplug(t testing.TB, h *Host, name string) {
 	t.Helper()
 	_, _ = l.Neighbour.try("ip", "link", "del", fmt.Sprintf("%s.%d", name, h.number))
+	l.Neighbour.Exec(t, "ip", "neigh", "flush", "dev", "lan")
 }
