@@ -24,9 +24,7 @@ func (r *Remotes) MACs(slice func() error, see func(RemoteEntry)) error {
 	if err != nil {
 		return err
 	}
-	req, info := linkRequest(unix.RTM_GETNEIGH, unix.NLM_F_DUMP, vxlan)
-	info.Family = unix.AF_BRIDGE
-	err = r.dump(req, slice, func(msg []byte) {
+	err = r.dump(portDump(vxlan), slice, func(msg []byte) {
 		if e, ok := parseRemoteEntry(msg, vxlan); ok {
 			see(e)
 		}
@@ -45,10 +43,7 @@ func (r *Remotes) IPs(slice func() error, see func(RemoteIP)) error {
 		return err
 	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		req := nl.NewNetlinkRequest(unix.RTM_GETNEIGH, unix.NLM_F_DUMP)
-		header := make(raw, unix.SizeofNdMsg)
-		header[0] = family
-		req.AddData(header)
+		req := neighbourDump(family)
 		req.AddData(attr(unix.NDA_IFINDEX, u32(bridge)))
 		err := r.dump(req, slice, func(msg []byte) {
 			if n, ok := parseRemoteIP(msg, bridge); ok {
