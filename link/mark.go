@@ -46,6 +46,10 @@ func newMarks(instance string) marks {
 	return marks{instance, binary.BigEndian.Uint32(sum[:])&0x3ffffffe | 0x40000000}
 }
 
+// Group returns the group that an instance's links are made with: a moment later
+// they have its mark, too.
+func Group(instance string) uint32 { return newMarks(instance).group }
+
 // ours reports whether a link belongs to the instance: it has its mark or, its
 // alias being lost or changed, its group.
 func (m marks) ours(l linkState) bool {

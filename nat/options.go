@@ -13,6 +13,7 @@ type Options struct {
 	Instance     string             // of the store: marks the rules that are ours
 	Log          logrus.FieldLogger // nil: silent
 	Step         func(string)       // told of every change before it is made; may be nil
+	LinkGroup    uint32             // of links that the instance makes, by which they are known before they have its mark; 0: none
 	ForwardGuard string             // path of a file that remembers GuardForward; "": nothing does
 	Marks        Marks              // bits of packets' marks that are ours; none: those of DefaultMask
 }

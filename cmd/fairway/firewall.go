@@ -7,6 +7,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"fairway/link"
 	"fairway/nat"
 	"fairway/nat/firewalld"
 	"fairway/nat/guard"
@@ -26,7 +27,7 @@ func newFirewall(ctx context.Context, c config, instance string, log logrus.Fiel
 	if err != nil {
 		return nil, nil, err
 	}
-	opts := nat.Options{Instance: instance, Log: log, Step: step, Marks: marks, ForwardGuard: forwardGuarded(c)}
+	opts := nat.Options{Instance: instance, Log: log, Step: step, Marks: marks, LinkGroup: link.Group(instance), ForwardGuard: forwardGuarded(c)}
 	b, err := newBackend(ctx, c.Firewall, opts)
 	if err != nil {
 		return nil, nil, err

@@ -250,7 +250,7 @@ func (z *Zone) wanted() (links []string, err error) {
 	if len(ours) == 0 {
 		return nil, nil
 	}
-	around, err := nat.LookAround(z.opts.Instance, ours)
+	around, err := nat.LookAround(z.opts.Options, ours)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,7 @@ func New(_ context.Context, opts nat.Options) (*Firewall, error) {
 			return nil, fmt.Errorf("iptables: %w", err)
 		}
 	}
-	look := func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts.Instance, ours) }
+	look := func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts, ours) }
 	f := newFirewall(opts, programs{}, look, lacks6())
 	f.guarded, err = nat.ReadForwardGuard(opts.ForwardGuard)
 	return f, err

@@ -19,7 +19,7 @@ func Compare(ctx context.Context, opts nat.Options, want nat.State) ([]nat.Repai
 	if err != nil {
 		return nil, err
 	}
-	a, err := nat.LookAround(opts.Instance, nat.Links(want))
+	a, err := nat.LookAround(opts, nat.Links(want))
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func New(ctx context.Context, options Options) (*Firewall, error) {
 	}
 	f := &Firewall{
 		opts: opts, table: inetTable(), busy: make(chan struct{}, 1), want: nat.NewApplied(),
-		around: func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts.Instance, ours) },
+		around: func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts, ours) },
 	}
 	if f.accepts, err = iptables.NewAccepts(ctx, opts); err != nil {
 		return nil, err

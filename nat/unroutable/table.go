@@ -56,7 +56,7 @@ func New(opts Options) (t *Table, err error) {
 	}
 	return &Table{
 		opts: opts, families: families, busy: make(chan struct{}, 1), networks: map[string]nat.Network{},
-		around: func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts.Instance, ours) },
+		around: func(ours map[string]bool) (nat.Around, error) { return nat.LookAround(opts.Options, ours) },
 	}, nil
 }
 
