@@ -127,7 +127,10 @@ func (c *Client) Events(ctx context.Context, since time.Time, follow bool, got f
 	}
 	endless := http.Client{Transport: c.http.Transport}
 	resp, err := endless.Do(req)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return c.unreachable(err)
 	}
 	defer resp.Body.Close()

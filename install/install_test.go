@@ -69,8 +69,13 @@ func TestWriteAndRemove(t *testing.T) {
 	if got := left(t, root); len(got) > 0 {
 		t.Errorf("left after a purge: %v", got)
 	}
-	if _, err := os.Stat(filepath.Join(root, l.Settings)); !os.IsNotExist(err) {
-		t.Errorf("%s is left: %v", l.Settings, err)
+	for _, dir := range []string{l.Settings, "/etc/NetworkManager", "/usr/local/share/zsh", l.Share} {
+		if _, err := os.Stat(filepath.Join(root, dir)); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", dir, err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(root, l.Units)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -101,8 +101,8 @@ func put(to string, from io.Reader, mode fs.FileMode) error {
 	return err
 }
 
-// Remove removes files below root, the directories that are empty then and bear
-// fairway's name, and returns what was there. Settings stay unless purge.
+// Remove removes files below root, the directories that are empty then and no
+// part of every host, and returns what was there. Settings stay unless purge.
 func Remove(root string, files []File, purge bool) (removed []string, err error) {
 	var errs []error
 	for _, f := range files {
@@ -117,10 +117,23 @@ func Remove(root string, files []File, purge bool) (removed []string, err error)
 			continue
 		}
 		removed = append(removed, f.Path)
-		if dir := filepath.Dir(f.Path); strings.Contains(filepath.Base(dir), "fairway") {
-			_ = os.Remove(filepath.Join(root, dir)) // while others have files there, it stays
+		for dir := filepath.Dir(f.Path); !everywhere(dir); dir = filepath.Dir(dir) {
+			if os.Remove(filepath.Join(root, dir)) != nil {
+				break // others have files there
+			}
 		}
 	}
 	slices.Sort(removed)
 	return removed, errors.Join(errs...)
+}
+
+// everywhere reports whether a directory is part of every host with systemd: by
+// FHS 3.0, and systemd's own.
+func everywhere(dir string) bool {
+	switch dir {
+	case "/", "/etc", "/etc/default", "/etc/sysconfig", "/etc/sysctl.d", "/etc/modules-load.d", "/etc/systemd", "/etc/systemd/network", "/etc/systemd/system",
+		"/usr", "/usr/bin", "/usr/lib", "/usr/share", "/usr/local", "/usr/local/bin", "/usr/local/lib", "/usr/local/share", "/usr/local/share/man":
+		return true
+	}
+	return strings.HasPrefix(dir, "/usr/lib/") || strings.HasPrefix(dir, "/usr/share/") && !strings.Contains(dir, "fairway")
 }

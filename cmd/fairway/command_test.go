@@ -294,6 +294,11 @@ func FuzzTerminal(f *testing.F) {
 				}
 			}
 		}
+		for what, out := range printedOf(t, name) {
+			if i := strings.IndexFunc(out, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+				t.Fatalf("%s: %q reaches the terminal as %q", what, name, out)
+			}
+		}
 		if c := cell(name); c == "" || strings.Contains(c, "  ") && c[0] != '"' {
 			t.Errorf("cell of %q is %q", name, c)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"unicode"
 
 	"fairway/admin"
+	"fairway/event"
 	"fairway/inspect"
 )
 
@@ -102,5 +104,37 @@ func TestPrintReport(t *testing.T) {
 		if r != '\n' && !unicode.IsPrint(r) {
 			t.Errorf("%q reaches the terminal", r)
 		}
+	}
+}
+
+// printedOf is what inspect, events and top print of things that are called so.
+func printedOf(t *testing.T, name string) map[string]string {
+	t.Helper()
+	var seen, happened, screen strings.Builder
+	link := inspect.Link{Name: name, Kind: name, Alias: name, Master: name, Parent: name, Of: []string{name}}
+	err := printReport(&seen, inspect.Report{
+		Networks: []inspect.Network{{
+			Record: admin.Network{Name: name, Link: name, Remark: name}, Endpoints: []inspect.Member{{Container: name}},
+			Options: []inspect.Option{{Name: name, Asked: &name, Effective: name}}, Kernel: []inspect.Object{{Object: name, Differs: name}},
+			Engine: inspect.Engine{Known: true, Name: name},
+		}},
+		Endpoints: []inspect.Endpoint{{
+			Record: admin.Endpoint{Container: name, NetworkName: name}, Ports: []admin.Port{{TakenBy: name, Why: name}}, Leases: []admin.Lease{{Why: name}},
+			Inside: &inspect.Inside{Sandbox: name, Routes: []string{name}, Links: []inspect.Link{link}, Trouble: name},
+		}},
+		Addresses: []inspect.Address{{Is: []string{name}, Route: name, Neighbours: []inspect.Neighbour{{Link: name, MAC: name, State: name}}}},
+		Links:     []inspect.Link{link},
+	})
+	for _, asJSON := range []bool{true, false} {
+		err = errors.Join(err, printHappened(&happened, event.Event{Message: name, Fields: map[string]string{"container": name, "endpoint": name}}, asJSON))
+	}
+	top := topCommand{network: name}
+	err = errors.Join(err, top.paint(&screen, topped{Endpoints: []rate{{ID: name, Container: name, Network: name}}}, 1000, 10, time.Time{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{
+		"inspect": seen.String(), "events": happened.String(),
+		"top": strings.NewReplacer(screenHome, "", lineRest, "", screenRest, "").Replace(screen.String()),
 	}
 }

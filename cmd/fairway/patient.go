@@ -108,7 +108,25 @@ func (g *ground) compare(ctx context.Context) (d doctor.Differences, err error) 
 	return d, err
 }
 
-func (g *ground) compareLinks(ctx context.Context) (out []string, err error) {
+// compareLinks says which links aren't as recorded. What differs is looked at
+// again by records that are read anew: a container may have come, or got its
+// name, since they were.
+func (g *ground) compareLinks(ctx context.Context) ([]string, error) {
+	out, err := g.differing(ctx)
+	if len(out) == 0 || err != nil || g.status == nil {
+		return out, err
+	}
+	now := *g
+	if err := now.read(ctx); err != nil || now.storeErr != nil {
+		return out, err
+	}
+	if now.work(); now.wantErr != nil {
+		return out, nil
+	}
+	return now.differing(ctx)
+}
+
+func (g *ground) differing(ctx context.Context) (out []string, err error) {
 	kernel, err := link.New(link.Options{Instance: g.instance})
 	if err != nil {
 		return nil, err

@@ -72,7 +72,7 @@ func ipvlanRows() []macvlanRow {
 		},
 		{
 			name: "l2, the host among them", ours: true,
-			create: append(onLAN(), "--ipam-driver", "fairway-ipvlan", "--ip-range", "203.0.113.192/27", "--opt", "host_access=true"),
+			create: onLAN("--ipam-driver", "fairway-ipvlan", "--opt", "host_access=true"),
 			check: func(t *testing.T, h *lab.Host, _ string) {
 				a := serve(t, h, "a1", "--network", "opt", "--publish", "8080:80")
 				ip := ip4(t, h, "a1", "opt")

@@ -25,6 +25,7 @@ cd "$2/disk"
 mkdir upper work root
 mount -t overlay overlay -o "lowerdir=$1,upperdir=upper,workdir=work" root
 cd root
+mkdir -p usr/local/bin usr/local/lib usr/local/share/man etc/default etc/sysctl.d etc/modules-load.d etc/systemd/network # as on every Debian
 mkdir -p files old var/lib/docker sys/fs/cgroup dev var/log etc/systemd/system/docker.service.d
 mount --bind "$2/files" files
 mount -t tmpfs tmpfs var/lib/docker
