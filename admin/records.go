@@ -34,6 +34,12 @@ type Leases interface {
 	Leases() (all []LeaseState, lost uint64)
 }
 
+// Autoconfigured is what some Records find in containers beside what is recorded:
+// the IPv6 addresses that they made of router advertisements, by endpoint.
+type Autoconfigured interface {
+	Autoconfigured(ctx context.Context) map[string][]netip.Prefix
+}
+
 // A LeaseState is a lease and how it is: see Lease.
 type LeaseState struct {
 	store.Lease
@@ -98,6 +104,10 @@ func endpoints(ctx context.Context, r Records) Endpoints {
 	for _, n := range r.Networks() {
 		of[n.ID] = n
 	}
+	var made map[string][]netip.Prefix
+	if a, ok := r.(Autoconfigured); ok {
+		made = a.Autoconfigured(ctx)
+	}
 	reply := Endpoints{Version: Version, Endpoints: []Endpoint{}}
 	for _, e := range r.Endpoints() {
 		var count *uint64
@@ -107,7 +117,7 @@ func endpoints(ctx context.Context, r Records) Endpoints {
 		reply.Endpoints = append(reply.Endpoints, Endpoint{
 			ID: e.ID, Network: e.Network, NetworkName: of[e.Network].Name, Mode: of[e.Network].Mode, Remark: remarks[e.Network],
 			Container: e.Container, ContainerID: e.ContainerID,
-			IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC, Link: cmp.Or(e.HostLink, of[e.Network].Link), Denied: count,
+			IPv4: e.IPv4, IPv6: e.IPv6, SLAAC: made[e.ID], MAC: e.MAC, Link: cmp.Or(e.HostLink, of[e.Network].Link), Denied: count,
 			Sandbox: e.Sandbox, Joined: e.Sandbox != "",
 			Options: orEmpty(e.Options), Created: e.Created,
 		})

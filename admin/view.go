@@ -132,10 +132,13 @@ type Endpoint struct {
 	ContainerID string       `json:"container_id,omitempty"`
 	IPv4        netip.Prefix `json:"ipv4"` // "" if none
 	IPv6        netip.Prefix `json:"ipv6"`
-	MAC         string       `json:"mac"`
-	Link        string       `json:"link"` // its end on the host, or the parent
-	Mode        string       `json:"mode"`
-	Remark      string       `json:"remark,omitempty"` // as of its network
+	// SLAAC are the IPv6 addresses that the container has made of the LAN's router
+	// advertisements, as it has them now (ipv6_mode=slaac).
+	SLAAC  []netip.Prefix `json:"slaac,omitempty"`
+	MAC    string         `json:"mac"`
+	Link   string         `json:"link"` // its end on the host, or the parent
+	Mode   string         `json:"mode"`
+	Remark string         `json:"remark,omitempty"` // as of its network
 	// Denied is how many frames were dropped that it sent and weren't its own
 	// (antispoof); null if it may send what it likes.
 	Denied  *uint64           `json:"denied"`

@@ -40,14 +40,14 @@ func NamedHost(subnets []store.Subnet) (out []netip.Addr, err error) {
 	return out, nil
 }
 
-// HostLinks returns the host's own link on a network's parent; nothing for a
-// network without host_access.
-func HostLinks(instance string, n store.Network) link.Set {
+// HostLinks returns the host's own link on a network's parent, of the same kind
+// as the containers'; nothing for a network without host_access.
+func HostLinks(instance string, n store.Network, kind link.IPvlan) link.Set {
 	if n.HostLink == "" {
 		return nil
 	}
 	return link.Set{link.Shim{
-		Namespace: n.Namespace, Name: n.HostLink, Parent: n.Link, MAC: hostMAC(n), MTU: n.MTU,
+		Namespace: n.Namespace, Name: n.HostLink, Parent: n.Link, IPvlan: kind, MAC: hostMAC(n), MTU: n.MTU,
 		Alias: link.Mark(instance, n.ID, ""), Addresses: n.HostAddresses, Localnet: n.IPv4 && !n.Internal,
 	}}
 }

@@ -121,7 +121,8 @@ func TestInside(t *testing.T) {
 		"by docker": {v4(with("publish_by", "docker")), "{eth [172.20.0.2/24] [] []}"},
 		"routes":    {v4(with("routes", "10.0.0.0/8 via 172.20.0.9", label+"container_iface_prefix", "net")), "{net [172.20.0.2/24] [172.20.0.1] [{10.0.0.0/8 172.20.0.9}]}"},
 	} {
-		if got := fmt.Sprint(view(t, c.n).Inside(e)); got != c.want {
+		in := view(t, c.n).Inside(e)
+		if got := fmt.Sprintf("{%v %v %v %v}", in.Prefix, in.Addresses, in.Gateways, in.Routes); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
 		}
 	}

@@ -250,6 +250,9 @@ type Status struct {
 	store.Lease
 	State string // "bound", "renewing", "rebinding", "verifying", "lost", or "requesting"
 	Why   string // it isn't bound; "" nothing to say
+	// Renewed is how many times a server has renewed it, and Losses how many times
+	// it was lost, since the client began with it.
+	Renewed, Losses uint64
 }
 
 // Leases returns all leases, and those that are being asked for.
@@ -258,7 +261,7 @@ func (c *Client) Leases() []Status {
 	defer c.mu.Unlock()
 	out := make([]Status, 0, len(c.ids))
 	for _, s := range c.ids {
-		out = append(out, Status{s.lease, s.shown(), s.why})
+		out = append(out, Status{s.lease, s.shown(), s.why, s.renewed, s.losses})
 	}
 	return out
 }

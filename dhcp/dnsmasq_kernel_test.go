@@ -134,6 +134,9 @@ func TestRenewAndServerChange(t *testing.T) {
 	l.farRun("ip", "addr", "flush", "dev", "br0")
 	l.farRun("ip", "addr", "add", "192.0.2.2/24", "dev", "br0")
 	l.serve(append(short(), "--dhcp-range=192.0.2.50,192.0.2.60,2m", "--dhcp-authoritative")...)
+	if l := c.Leases()[0]; l.Renewed == 0 || l.Losses != 0 {
+		t.Errorf("renewed %d times, lost %d", l.Renewed, l.Losses)
+	}
 	if then := renewed(first.Obtained); then.IP != got.IP || then.Server != netip.MustParseAddr("192.0.2.2") {
 		t.Errorf("renewed as %s by %s, want %s by 192.0.2.2", then.IP, then.Server, got.IP)
 	}
@@ -154,6 +157,9 @@ func TestLost(t *testing.T) {
 	s.stop()
 	s = l.serve(append(short(), "--dhcp-range=192.0.2.100,192.0.2.110,2m", "--dhcp-authoritative")...)
 	lost := becomes(t, c, "lost")
+	if n := c.Leases()[0].Losses; n != 1 {
+		t.Errorf("the lease was lost %d times", n)
+	}
 	if lost.IP != got.IP || c.Lost() != 1 || m.leases()[0].Lost.IsZero() {
 		t.Errorf("lost: %+v, %d times", lost, c.Lost())
 	}

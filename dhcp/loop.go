@@ -270,6 +270,7 @@ func (c *Client) lose(s *session, why string, now time.Time) {
 	s.why = why
 	if s.lease.Lost.IsZero() {
 		c.lost++
+		s.losses++
 		s.lease.Lost = now
 		c.store.Begin(store.PutLease(s.lease))
 		c.logOf(s).WithField(event.Field, event.LeaseLost).Warnf("DHCP lease lost: %s; the container keeps the address", why)
@@ -369,6 +370,9 @@ func (c *Client) answered(s *session, r reply, now time.Time) {
 		return
 	}
 	was := s.lease
+	if s.state == renewing || s.state == rebinding {
+		s.renewed++
+	}
 	s.take(r, now)
 	if other := c.held[keyOf(s.lease)]; other != nil && other != s {
 		other.why = "the DHCP server gave it to another"

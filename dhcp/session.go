@@ -34,7 +34,9 @@ type session struct {
 	misfit time.Time        // when the first offer came that won't do
 	why    string           // what servers said against it
 	warned bool
-	answer chan error // Acquire waits; nil: nobody does
+	// How many times the lease was renewed, and lost.
+	renewed, losses uint64
+	answer          chan error // Acquire waits; nil: nobody does
 
 	when time.Time // next step; zero: none
 	at   int       // place among the timers, -1: none

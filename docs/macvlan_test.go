@@ -58,7 +58,7 @@ func checkPage(t *testing.T, page string, parts map[string]string) {
 func macvlanRows(t *testing.T) string {
 	t.Helper()
 	values := map[string]string{
-		"mode": "macvlan", "parent": "", "macvlan_mode": "bridge", "dad": "on", "host_access": "false", dockers + "container_iface_prefix": "eth",
+		"mode": "macvlan", "parent": "", "macvlan_mode": "bridge", "dad": "on", "ipv6_mode": "static", "host_access": "false", dockers + "container_iface_prefix": "eth",
 		dockers + "advertise_addr_nmsgs": "3", dockers + "advertise_addr_ms": "1000",
 	}
 	words := map[string]string{
@@ -71,7 +71,7 @@ func macvlanRows(t *testing.T) string {
 func ipvlanRows(t *testing.T) string {
 	t.Helper()
 	values := map[string]string{
-		"mode": "ipvlan", "parent": "", "ipvlan_mode": "l2", "ipvlan_flag": "bridge", "dad": "on", dockers + "container_iface_prefix": "eth",
+		"mode": "ipvlan", "parent": "", "ipvlan_mode": "l2", "ipvlan_flag": "bridge", "dad": "on", "ipv6_mode": "static", "host_access": "false", dockers + "container_iface_prefix": "eth",
 		dockers + "advertise_addr_nmsgs": "3", dockers + "advertise_addr_ms": "1000",
 	}
 	words := map[string]string{
@@ -150,6 +150,7 @@ func ipvlanRefusals() []refusal {
 		{"", pairs("mode", "ipvlan", "parent", "eth0", "ipvlan_mode", "l4")},
 		{"", pairs("mode", "ipvlan", "parent", "eth0", "ipvlan_flag", "passthru")},
 		{"", pairs("mode", "ipvlan", "parent", "eth0", "macvlan_mode", "private")},
+		{"", pairs("mode", "ipvlan", "parent", "eth0", "host_access", "true", "ipvlan_flag", "private")},
 		{"with `--ipam-driver fairway`", pairs("mode", "ipvlan", "parent", "eth0")},
 	}
 }

@@ -37,6 +37,13 @@ func (one) Traffic(context.Context) (map[string]metrics.Traffic, error) {
 func (one) Pools() []metrics.Pool {
 	return []metrics.Pool{{Space: "fairway-local", Subnet: netip.MustParsePrefix("172.20.0.0/24"), Size: 254}}
 }
+func (one) Leases() []metrics.Lease {
+	return []metrics.Lease{{Endpoint: "2", Network: "1", State: "bound"}}
+}
+
+func (one) Findings() ([]metrics.Finding, time.Time) {
+	return []metrics.Finding{{Code: "FW020", Severity: "bad"}}, time.Unix(1, 0)
+}
 func (one) Kernel() metrics.Kernel { return metrics.Kernel{Sound: time.Unix(1, 0)} }
 func (one) Segments(context.Context) metrics.Segments {
 	return metrics.Segments{Each: []metrics.Segment{{Name: "backbone"}}}

@@ -23,7 +23,7 @@ func TestTransparentPage(t *testing.T) {
 func transparentRows(t *testing.T) string {
 	t.Helper()
 	values := map[string]string{
-		"mode": "transparent", "isolated": "false", "dad": "on", dockers + "container_iface_prefix": "eth",
+		"mode": "transparent", "isolated": "false", "dad": "on", "ipv6_mode": "static", dockers + "container_iface_prefix": "eth",
 		dockers + "advertise_addr_nmsgs": "3", dockers + "advertise_addr_ms": "1000",
 	}
 	words := map[string]string{

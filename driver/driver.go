@@ -172,7 +172,8 @@ type Pools interface {
 	Free(ctx context.Context, space string, subnet netip.Prefix, before time.Time, ips ...netip.Addr) error
 }
 
-// Options make a Driver. All but Guard, Sandboxes, Grace and Log are required.
+// Options make a Driver. All but Guard, Sandboxes, Autoconf, Grace and Log are
+// required.
 type Options struct {
 	Instance    string // of the store: marks what is ours
 	Modes       map[string]Mode
@@ -184,6 +185,7 @@ type Options struct {
 	Connections Connections
 	Pools       Pools
 	Sandboxes   Sandboxes // nil: nothing is published on containers' own addresses
+	Autoconf    Autoconf  // nil: nobody takes addresses from router advertisements
 	// HostIPv6: the host has IPv6. Where it doesn't, a container without IPv6 is not
 	// published there either, unless an IPv6 address is asked for.
 	HostIPv6 bool
@@ -232,6 +234,8 @@ type Driver struct {
 	invented  map[string]bool       // IDs of networks whose gateway may be one that nobody named
 	awaited   map[string]time.Time  // ID of an endpoint whose sandbox isn't there yet → how long it is looked for
 	await     chan struct{}         // there is another one
+	unready   map[string]time.Time  // ID of an endpoint whose link Docker isn't done with → how long it is looked for
+	unreadied chan struct{}         // there is another one
 	health    Health
 	whole     bool // the records are restored: what differs from now on is others' doing
 }
@@ -266,6 +270,9 @@ func New(opts Options, records store.Records) (*Driver, error) {
 	if opts.Sandboxes == nil {
 		opts.Sandboxes = noSandboxes{}
 	}
+	if opts.Autoconf == nil {
+		opts.Autoconf = noAutoconf{}
+	}
 	if opts.Grace == 0 {
 		opts.Grace = time.Minute
 	}
@@ -290,6 +297,8 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		invented:  map[string]bool{},
 		awaited:   map[string]time.Time{},
 		await:     make(chan struct{}, 1),
+		unready:   map[string]time.Time{},
+		unreadied: make(chan struct{}, 1),
 	}
 	for _, n := range records.Networks {
 		v, err := d.view(n)

@@ -257,8 +257,9 @@ func (d *Driver) removeEndpoint(ctx context.Context, n network, e store.Endpoint
 	if e.Sandbox != "" { // Docker didn't call Leave
 		defer func() { d.eventOf(event.Detach, n, e).Info("detached: the endpoint is removed") }()
 	}
+	pulled := d.pullOut(ctx, n, e)
 	return d.remove(n, []store.Change{store.DeleteEndpoint(e.ID)}, func() error {
-		err := d.unpublish(ctx, n, e)
+		err := errors.Join(pulled, d.unpublish(ctx, n, e))
 		err = errors.Join(err, d.unguard(ctx, n, e), d.opts.Kernel.Remove(ctx, n.view.Attachment(e)))
 		d.mu.Lock()
 		d.forget(e)

@@ -47,11 +47,12 @@ type world struct {
 	addresses []netip.Prefix                  // of the host, on each link
 	probed    []string                        // who was asked for
 
-	ports  driver.HostPorts // nil: in memory
-	noIPv6 bool             // the host has none
-	boxes  driver.Sandboxes // nil: none
-	host   netip.Addr       // what a pool gives for the host
-	guard  driver.Guard     // nil: none
+	ports    driver.HostPorts // nil: in memory
+	noIPv6   bool             // the host has none
+	boxes    driver.Sandboxes // nil: none
+	autoconf driver.Autoconf  // nil: none
+	host     netip.Addr       // what a pool gives for the host
+	guard    driver.Guard     // nil: none
 
 	apply  func(link.Set)
 	remove func(link.Set)
@@ -89,7 +90,7 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			View:   func(n store.Network) (driver.View, error) { return transparent.New("test", n) },
 		}},
 		Store: w, Kernel: w, Firewall: firewall{w}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
-		Guard: w.guard, Sandboxes: w.boxes, HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
+		Guard: w.guard, Sandboxes: w.boxes, Autoconf: w.autoconf, HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
 	}, records)
 	must(t, err)
 	must(t, d.Restore(t.Context()))

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -63,7 +62,11 @@ func (d *Driver) giveHost(ctx context.Context, n network) (network, []netip.Addr
 		}
 	}
 	if len(rec.HostAddresses) == 0 {
-		return n, nil, errors.New("option host_access=\"true\": needs an address for the host: --aux-address host=ADDRESS, or --ipam-driver fairway")
+		pools := "fairway"
+		if d.opts.Modes[n.Mode].NoMAC {
+			pools = "fairway-ipvlan"
+		}
+		return n, nil, fmt.Errorf("option host_access=\"true\": needs an address for the host: --aux-address host=ADDRESS, or --ipam-driver %s", pools)
 	}
 	d.mu.Lock()
 	rec.HostLink = d.linkName(prefixHost, rec.ID)

@@ -86,7 +86,7 @@ func (d *Driver) publishMore(ctx context.Context, n network, e store.Endpoint, m
 	why := "it is internal, or has publish_by=docker"
 	switch {
 	case n.onLAN():
-		why = "it is internal or an ipvlan network, or the address is of the host, which host_access=true would publish on"
+		why = "it is internal or an ipvlan network in mode l3s, or the address is of the host, which host_access=true would publish on"
 	case !n.publishes():
 		why = "in mode " + n.Mode + " the container's ports are on its own address"
 	}

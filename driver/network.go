@@ -388,8 +388,9 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 	for _, l := range d.liveOn(n.ID) {
 		changes = append(changes, store.DeleteLivePorts(l.Network, l.ContainerID))
 	}
+	pulled := d.pullOut(ctx, n, endpoints...)
 	return d.remove(n, changes, func() error {
-		err := d.unmakeNetwork(ctx, n, endpoints)
+		err := errors.Join(pulled, d.unmakeNetwork(ctx, n, endpoints))
 		d.mu.Lock()
 		for _, e := range endpoints {
 			d.forget(e)
@@ -408,6 +409,24 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 		}
 		return err
 	})
+}
+
+// pullOut takes links out of the sandboxes that they are in, out of Docker's
+// order, before the records go: of a link without an end on the host nothing else
+// tells where it is, if the daemon dies meanwhile.
+func (d *Driver) pullOut(ctx context.Context, n network, endpoints ...store.Endpoint) error {
+	var err error
+	pulled := false
+	for _, e := range endpoints {
+		if e.HostLink == "" && e.Sandbox != "" && d.opts.Kernel.SandboxAlive(e.Sandbox) {
+			err = errors.Join(err, d.opts.Kernel.Remove(ctx, n.view.Attachment(e)))
+			pulled = true
+		}
+	}
+	if pulled {
+		err = errors.Join(err, d.opts.Kernel.Quiesce(ctx))
+	}
+	return err
 }
 
 // remove makes the removal of records durable while work makes it real. Both

@@ -30,6 +30,11 @@ func (d *Driver) Restore(ctx context.Context) error {
 	if err != nil {
 		d.log.Error(err)
 	}
+	for _, e := range d.Endpoints() { // this daemon's predecessor may not have come to it
+		if n, ok := d.network(e.Network); ok {
+			d.autoconfigureSoon(n, e)
+		}
+	}
 	d.restored()
 	d.log.WithField("repaired", repaired).Infof("restored %d networks, %d endpoints", len(d.Networks()), len(d.Endpoints()))
 	return ctx.Err()
@@ -179,6 +184,7 @@ func (d *Driver) Run(ctx context.Context) error {
 	var behind sync.WaitGroup
 	behind.Go(func() { d.work.run(ctx) })
 	behind.Go(func() { d.enterSandboxes(ctx) })
+	behind.Go(func() { d.autoconfigure(ctx) })
 	defer behind.Wait()
 	owed, reconcile := time.NewTicker(everyOwed), time.NewTicker(everyReconcile)
 	defer owed.Stop()

@@ -62,6 +62,7 @@ func (d *Driver) Join(ctx context.Context, networkID, endpointID, sandbox string
 	d.joined[e.ID] = time.Now()
 	d.mu.Unlock()
 	d.announce(n, e)
+	d.autoconfigureSoon(n, e)
 	if len(e.Published) > 0 {
 		d.forgetConnections(portsOnly(n, e))
 	}

@@ -67,7 +67,8 @@ func (k Known) Find(name string, isLink func(string) bool) (f Found, err error) 
 }
 
 func has(e admin.Endpoint, a netip.Addr) bool {
-	return e.IPv4.IsValid() && e.IPv4.Addr() == a || e.IPv6.IsValid() && e.IPv6.Addr() == a
+	return e.IPv4.IsValid() && e.IPv4.Addr() == a || e.IPv6.IsValid() && e.IPv6.Addr() == a ||
+		slices.ContainsFunc(e.SLAAC, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
 // isNetworkLink reports whether a link is a network's: of endpoints without one

@@ -72,8 +72,12 @@ func Stop(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// runtimeDirectory is the service's, which systemd keeps over restarts.
+const runtimeDirectory = "/run/fairway"
+
 // Forget makes systemd forget units whose files are gone.
 func Forget(ctx context.Context) error {
+	_ = os.Remove(runtimeDirectory) // while somebody has files there, it stays
 	if err := systemctl(ctx, "daemon-reload"); err != nil {
 		return err
 	}

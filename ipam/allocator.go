@@ -27,7 +27,7 @@ type Options struct {
 	// HostSubnets returns the subnets of the host's routes, which automatic pools
 	// keep clear of; nil if there are none to heed.
 	HostSubnets func(context.Context) ([]netip.Prefix, error)
-	// Pools are the default pools of both address spaces; nil for LocalPools and
+	// Pools are the default pools of all address spaces; nil for LocalPools and
 	// GlobalPools.
 	Pools []DefaultPool
 	// Leases gets addresses where a pool's option source says dhcp; nil: none can
@@ -106,9 +106,12 @@ func New(opts Options, records store.Records) (*Allocator, error) {
 		rand:        opts.Rand,
 		log:         opts.Log,
 		instance:    opts.Instance,
-		spaces:      map[string]*subnets{SpaceLocal: newSubnets(), SpaceGlobal: newSubnets()},
+		spaces:      map[string]*subnets{},
 		handles:     map[string]*handle{},
 		cuts:        map[DefaultPool]*cut{},
+	}
+	for _, name := range spaceNames() {
+		a.spaces[name] = newSubnets()
 	}
 	if a.delay == 0 {
 		a.delay = 30 * time.Second

@@ -6,7 +6,14 @@ import "net/netip"
 const (
 	SpaceLocal  = "fairway-local"
 	SpaceGlobal = "fairway-global"
+	// SpaceIPvlan is that of a driver of its own, for which Docker gives endpoints
+	// no MAC address: what an ipvlan needs, and what DHCP can't do with.
+	SpaceIPvlan = "fairway-ipvlan"
 )
+
+// spaceNames are all address spaces, in the order in which they are looked
+// through.
+func spaceNames() []string { return []string{SpaceLocal, SpaceGlobal, SpaceIPvlan} }
 
 // A PoolSpec is what Docker says of a pool that it requests.
 type PoolSpec struct {

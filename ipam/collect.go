@@ -153,7 +153,7 @@ func (a *Allocator) logGone(l *lease, why string) {
 func (a *Allocator) allSubnets() (all []*subnet) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, space := range []string{SpaceLocal, SpaceGlobal} {
+	for _, space := range spaceNames() {
 		for _, p := range a.spaces[space].sorted {
 			all = append(all, a.spaces[space].by[p])
 		}

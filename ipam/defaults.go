@@ -67,13 +67,16 @@ func checkDefaults(pools []DefaultPool) ([]DefaultPool, error) {
 // SetDefaultPools changes what pools are taken from whose subnet isn't named; nil
 // for LocalPools and GlobalPools. Pools that were handed out stay as they are.
 func (a *Allocator) SetDefaultPools(pools []DefaultPool) error {
-	defaults := map[string][]DefaultPool{SpaceLocal: LocalPools(a.instance), SpaceGlobal: GlobalPools(a.instance)}
+	local := LocalPools(a.instance)
+	defaults := map[string][]DefaultPool{SpaceLocal: local, SpaceGlobal: GlobalPools(a.instance), SpaceIPvlan: local}
 	if pools != nil {
 		checked, err := checkDefaults(pools)
 		if err != nil {
 			return fmt.Errorf("ipam: %w", err)
 		}
-		defaults = map[string][]DefaultPool{SpaceLocal: checked, SpaceGlobal: checked}
+		for name := range defaults {
+			defaults[name] = checked
+		}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

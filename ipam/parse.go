@@ -1,9 +1,12 @@
 package ipam
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 
 	"fairway/option"
 )
@@ -24,14 +27,17 @@ type wanted struct {
 // behind a prefix's length are dropped, as Docker's own IPAM does.
 func parsePool(spec PoolSpec) (wanted, error) {
 	want := wanted{v6: spec.V6}
-	if spec.Space != SpaceLocal && spec.Space != SpaceGlobal {
-		return want, fmt.Errorf("address space %q: want %s or %s", spec.Space, SpaceLocal, SpaceGlobal)
+	if !slices.Contains(spaceNames(), spec.Space) {
+		return want, fmt.Errorf("address space %q: want one of %s", spec.Space, strings.Join(spaceNames(), ", "))
 	}
 	if err := poolOptions(&want).Parse(spec.Options); err != nil {
 		return want, err
 	}
 	if err := want.parseSubnet(spec.Pool); err != nil {
 		return want, err
+	}
+	if want.source == sourceDHCP && spec.Space == SpaceIPvlan {
+		return want, errors.New(`option source="dhcp": not allowed with --ipam-driver fairway-ipvlan, which hears of no MAC address that servers could tell a container by`)
 	}
 	if want.source == sourceDHCP || want.parent != "" {
 		if err := want.checkSource(spec.Pool, spec.SubPool); err != nil {

@@ -18,7 +18,8 @@ func TestRequestPoolRefusals(t *testing.T) {
 		spec PoolSpec
 		want string
 	}{
-		{"space", PoolSpec{Space: "LocalDefault"}, `address space "LocalDefault": want fairway-local or fairway-global`},
+		{"space", PoolSpec{Space: "LocalDefault"}, `address space "LocalDefault": want one of fairway-local, fairway-global, fairway-ipvlan`},
+		{"DHCP without MAC addresses", PoolSpec{Space: SpaceIPvlan, Pool: "10.0.0.0/24", Options: dhcp}, `option source="dhcp": not allowed with --ipam-driver fairway-ipvlan, which hears of no MAC address that servers could tell a container by`},
 		{"no subnet", PoolSpec{Pool: "10.0.0.0"}, `pool "10.0.0.0": want a subnet such as 192.0.2.0/24`},
 		{"nonsense", PoolSpec{Pool: "fd00::/129", V6: true}, `pool "fd00::/129": want a subnet such as 2001:db8::/64`},
 		{"mapped", PoolSpec{Pool: "::ffff:10.0.0.0/120", V6: true}, `pool "::ffff:10.0.0.0/120": want a subnet such as 2001:db8::/64`},

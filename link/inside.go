@@ -73,7 +73,11 @@ func (a *attempt) configure(inside *space, name, mark string, want Inside) error
 			disable = "0"
 		}
 	}
-	if err := a.setInet6(inside, name, "disable_ipv6", disable); err != nil {
+	err = a.setInet6(inside, name, "disable_ipv6", disable)
+	if err == nil {
+		err = a.setAutoconf(inside, name, want.Autoconf)
+	}
+	if err != nil {
 		return err
 	}
 	reqs := []*nl.NetlinkRequest{setLink(index, "", linkChange{alias: alias(mark), up: true})}

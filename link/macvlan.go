@@ -74,6 +74,16 @@ func (a *attempt) macvlanHere(ctx context.Context, s *space, m Macvlan, parent i
 
 func (a *attempt) newMacvlan(ctx context.Context, s *space, m Macvlan, parent int) error {
 	a.opts.Step("link.apply macvlan")
+	if err := a.addMacvlan(ctx, s, m, parent); err != nil {
+		return err
+	}
+	a.made = append(a.made, m)
+	a.later(m, setLink(0, m.Name, linkChange{alias: alias(m.Alias)}), nil)
+	return nil
+}
+
+// addMacvlan adds a link beside its parent.
+func (a *attempt) addMacvlan(ctx context.Context, s *space, m Macvlan, parent int) error {
 	_, err := s.fast.one(newMacvlan(m, parent, a.group, m.Name, -1))
 	if errors.Is(err, unix.EBUSY) { // perhaps by links of the other kind that are on their way out
 		if err := a.Quiesce(ctx); err != nil {
@@ -84,8 +94,6 @@ func (a *attempt) newMacvlan(ctx context.Context, s *space, m Macvlan, parent in
 	if err != nil {
 		return a.whyNot(s, m, err)
 	}
-	a.made = append(a.made, m)
-	a.later(m, setLink(0, m.Name, linkChange{alias: alias(m.Alias)}), nil)
 	return nil
 }
 

@@ -163,6 +163,7 @@ type Inside struct {
 	Addresses []netip.Prefix
 	Gateways  []netip.Addr // default routes, at most one a family
 	Routes    []Route
+	Autoconf  Autoconf // of IPv6
 }
 
 // A Route is a static route of a container.

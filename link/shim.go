@@ -13,13 +13,14 @@ import (
 
 // A Shim is the host's own link among the links of containers on Parent: the
 // kernel passes nothing between a parent and its macvlans, but it does between
-// two of them. It has addresses of its own, and it answers ARP and neighbour
-// solicitations for those alone, so that nobody on the LAN takes its MAC address
-// for that of the host's other addresses.
+// two of them, and likewise ipvlans. It has addresses of its own, and it answers
+// ARP and neighbour solicitations for those alone, so that nobody on the LAN takes
+// its MAC address for that of the host's other addresses.
 type Shim struct {
 	Namespace string
 	Name      string
 	Parent    string // unix.ENODEV if there is none
+	IPvlan    IPvlan // set: an ipvlan in place of a macvlan; MAC doesn't count then
 	MAC       net.HardwareAddr
 	MTU       int // bytes; 0: that of Parent
 	Alias     string
@@ -37,7 +38,7 @@ func (h Shim) String() string { return "shim " + h.Name + " on " + h.Parent }
 // macvlan returns the shim's link.
 func (h Shim) macvlan() Macvlan {
 	return Macvlan{
-		Namespace: h.Namespace, Name: h.Name, Parent: h.Parent, Mode: MacvlanBridge, MAC: h.MAC, MTU: h.MTU, Alias: h.Alias,
+		Namespace: h.Namespace, Name: h.Name, Parent: h.Parent, Mode: MacvlanBridge, IPvlan: h.IPvlan, MAC: h.MAC, MTU: h.MTU, Alias: h.Alias,
 	}
 }
 
@@ -96,17 +97,17 @@ func (a *attempt) shim(ctx context.Context, s *space, h Shim) error {
 		}
 	}
 	a.opts.Step("link.apply shim")
-	if _, err := s.fast.one(newMacvlan(m, parent, a.group, h.Name, -1)); err != nil {
-		return a.whyNot(s, m, err)
+	if err := a.addMacvlan(ctx, s, m, parent); err != nil {
+		return err
 	}
 	a.made = append(a.made, h)
 	return a.settleShim(s, h, h.MAC)
 }
 
-// macvlanParent returns the index that a macvlan on a parent says it is on; 0
-// if that can't be told: see wrongKind.
+// macvlanParent returns the index that a link on a parent says it is on; 0 if
+// that can't be told: see wrongKind.
 func (c *Conn) macvlanParent(s *space, name string, index int) int {
-	if p, err := s.fast.link(name); err == nil && p.kind == "macvlan" {
+	if p, err := s.fast.link(name); err == nil && p.isOn() {
 		return 0
 	}
 	return index
@@ -137,7 +138,7 @@ func (a *attempt) settleShim(s *space, h Shim, has net.HardwareAddr) error {
 		})
 	}
 	change := linkChange{alias: alias(h.Alias), mtu: h.MTU, group: a.group, up: true}
-	if !bytes.Equal(has, h.MAC) {
+	if h.macvlan().ownMAC() && !bytes.Equal(has, h.MAC) {
 		change.mac = h.MAC
 	}
 	a.later(h, setLink(index, "", change), nil)
@@ -149,7 +150,7 @@ func (a *attempt) settleShim(s *space, h Shim, has net.HardwareAddr) error {
 func (p *planner) shim(h Shim) {
 	l, ok := p.byName[h.Name]
 	parent, there := p.byName[h.Parent]
-	if parent.kind == "macvlan" {
+	if parent.isOn() {
 		parent.index = 0
 	}
 	switch {

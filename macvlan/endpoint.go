@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"fairway/beside"
 	"fairway/link"
@@ -80,7 +81,19 @@ func (n Network) Inside(e store.Endpoint) link.Inside {
 		}
 	}
 	in.Routes = append(in.Routes, beside.RoutesToHost(n.Network, e)...)
+	in.Autoconf = n.autoconf()
 	return in
+}
+
+// autoconf returns what containers make of router advertisements.
+func (n Network) autoconf() link.Autoconf {
+	switch {
+	case n.set.IPv6 != ipv6SLAAC:
+		return link.AutoconfNone
+	case n.internal() || n.set.NoGateway:
+		return link.AutoconfAddresses
+	}
+	return link.AutoconfRoutes
 }
 
 // byDevice returns the routes of a container in s where the host is the router:
@@ -132,16 +145,21 @@ func (n Network) EndpointFirewall(e store.Endpoint) nat.Endpoint {
 // Bindings returns where a port of e is published: on its own address and, with
 // host_access, on the host's.
 func (n Network) Bindings(e store.Endpoint, want store.PortBinding) ([]store.PortBinding, error) {
-	if !n.Publishes() {
-		return nil, nil
+	all := beside.Bindings(n.Network, e, want)
+	if !n.translatesInside() {
+		all = slices.DeleteFunc(all, store.PortBinding.OnItsOwn)
 	}
-	return beside.Bindings(n.Network, e, want), nil
+	return all, nil
 }
 
-// Publishes reports whether ports are published. They aren't on ipvlans yet: what
-// comes to one in mode l3s passes the netfilter of the host, and not that of its
-// sandbox (ipvlan_nf_input in drivers/net/ipvlan/ipvlan_l3s.c).
-func (n Network) Publishes() bool { return n.Mode != ipvlan }
+// Publishes reports whether ports are published: on the containers' own addresses,
+// or on the host's.
+func (n Network) Publishes() bool { return n.translatesInside() || n.HostLink != "" }
+
+// translatesInside reports whether what comes from the LAN passes the netfilter of
+// the sandbox. In mode l3s of ipvlans it passes that of the host and no other
+// (ipvlan_nf_input in drivers/net/ipvlan/ipvlan_l3s.c).
+func (n Network) translatesInside() bool { return n.set.IPvlan.Mode != link.IPvlanL3S }
 
 // InsidePorts returns what is translated in the sandbox of e.
 func (n Network) InsidePorts(e store.Endpoint) []nat.Port { return beside.Inside(e) }

@@ -82,11 +82,63 @@ func TestIPvlanRefusals(t *testing.T) {
 		{ipLAN("ipvlan_mode", "bridge"), `option ipvlan_mode="bridge": want l2, l3 or l3s`},
 		{ipLAN("ipvlan_flag", "l2"), `option ipvlan_flag="l2": want bridge, private or vepa`},
 		{ipLAN("macvlan_mode", "bridge"), `option macvlan_mode="bridge": unknown; nearest is "ipvlan_mode"`},
-		{lan("ipvlan_mode", "l2"), `option ipvlan_mode="l2": unknown; nearest is "macvlan_mode"`},
-		{ours, `option mode="ipvlan": not allowed with --ipam-driver fairway: Docker gives a MAC address to each endpoint then, which an ipvlan can't have`},
+		{ipLAN("host_access", "true", "ipvlan_flag", "private"), `option host_access="true": not allowed with ipvlan_flag="private", in which the host's link would reach no container; want bridge`},
+		{ipLAN("host_access", "true", "ipvlan_flag", "vepa"), `option host_access="true": not allowed with ipvlan_flag="vepa", in which the host's link would reach no container; want bridge`},
+		{ipLAN("ipv6_mode", "slaac", "ipvlan_mode", "l3"), `option ipv6_mode="slaac": not allowed with ipvlan_mode="l3": containers hear no router advertisements there; want l2`},
+		{lan("ipvlan_mode", "l2"), `option ipvlan_mode="l2": unknown; nearest is "ipv6_mode"`},
+		{ours, `option mode="ipvlan": not allowed with --ipam-driver fairway: Docker gives a MAC address to each endpoint then, which an ipvlan can't have; want --ipam-driver fairway-ipvlan`},
 	} {
 		if _, err := New("i", c.n); err == nil || err.Error() != c.want {
 			t.Errorf("%v:\n got %v\nwant %s", c.n.Options, err, c.want)
+		}
+	}
+}
+
+// TestIPvlanPublishes: in mode l3s nothing is translated on a container's own
+// address; with host_access there are the host's.
+func TestIPvlanPublishes(t *testing.T) {
+	ask := store.PortBinding{Proto: 6, HostPort: 8080, Port: 80}
+	e := store.Endpoint{IPv4: netip.MustParsePrefix("192.0.2.9/24")}
+	for _, c := range []struct {
+		n       store.Network
+		own, on string // what is published where
+	}{
+		{ipLAN(), "192.0.2.9", ""}, {ipLAN("ipvlan_mode", "l3"), "192.0.2.9", ""}, {ipLAN("ipvlan_mode", "l3s"), "", ""},
+		{hosted(ipLAN("host_access", "true")), "192.0.2.9", "0.0.0.0"},
+		{hosted(ipLAN("host_access", "true", "ipvlan_mode", "l3")), "192.0.2.9", "0.0.0.0"},
+		{hosted(ipLAN("host_access", "true", "ipvlan_mode", "l3s")), "", "0.0.0.0"},
+	} {
+		v := view(t, c.n)
+		all, err := v.Bindings(e, ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, on := "", ""
+		for _, b := range all {
+			if b.OnItsOwn() {
+				own += b.IP.String()
+			} else if b.HostIP.Is4() { // beside what the daemon carries by IPv6
+				on += b.HostIP.String()
+			}
+		}
+		if own != c.own || on != c.on || v.Publishes() != (own+on != "") {
+			t.Errorf("%v: own %q, host's %q, publishes %t", c.n.Options, own, on, v.Publishes())
+		}
+	}
+}
+
+// hosted gives the host a link in n.
+func hosted(n store.Network) store.Network {
+	n.HostLink, n.HostAddresses = "fws1", []netip.Addr{netip.MustParseAddr("192.0.2.200")}
+	return n
+}
+
+// TestIPvlanHostLink: the host's link is of the containers' kind.
+func TestIPvlanHostLink(t *testing.T) {
+	for _, mode := range []link.IPvlanMode{link.IPvlanL2, link.IPvlanL3, link.IPvlanL3S} {
+		set := view(t, hosted(ipLAN("host_access", "true", "ipvlan_mode", string(mode)))).Links()
+		if h, ok := set[0].(link.Shim); !ok || h.IPvlan != (link.IPvlan{Mode: mode, Flag: link.IPvlanBridge}) || h.Parent != "eth1" {
+			t.Errorf("%s: %+v", mode, set)
 		}
 	}
 }

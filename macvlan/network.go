@@ -67,7 +67,7 @@ func (n Network) SkipGateway() (v4, v6 bool) { return true, true }
 // leads nowhere or, with a parent, the VLANs that are to be made for it; and the
 // host's own link on either.
 func (n Network) Links() link.Set {
-	host := beside.HostLinks(n.instance, n.Network)
+	host := beside.HostLinks(n.instance, n.Network, n.set.IPvlan)
 	if n.set.Parent != "" {
 		var set link.Set
 		for _, v := range n.VLANs { // they are for all networks on them

@@ -186,6 +186,10 @@ func TestRefusals(t *testing.T) {
 		{lan("com.docker.network.enable_ipv6", "true"), `option com.docker.network.enable_ipv6="true": not allowed when the network is made with the opposite`},
 		{lan("routes", "10.0.0.0/8 via 203.0.113.9"), `option routes="10.0.0.0/8 via 203.0.113.9": next hop 203.0.113.9 is in no subnet of the network`},
 		{lan("gateway", "192.0.2.1"), `option gateway="192.0.2.1": want none`},
+		{lan("ipv6_mode", "dhcp"), `option ipv6_mode="dhcp": want static or slaac`},
+		{both(lan("ipv6_mode", "slaac")), `option ipv6_mode="slaac": not allowed with --ipv6: the LAN's routers say which addresses containers have, and Docker gives out none`},
+		{lan("ipv6_mode", "slaac", "parent", ""), `option ipv6_mode="slaac": not allowed without a parent: nobody advertises a router there`},
+		{lan("ipv6_mode", "slaac", "mtu", "1000"), `option mtu="1000": want at least 1280 bytes with IPv6 (RFC 8200)`},
 		{lan("host_access", "yes"), `option host_access="yes": want true or false`},
 		{lan("host_access", "true", "macvlan_mode", "private"), `option host_access="true": not allowed with macvlan_mode="private", in which the host's link would reach no container; want bridge`},
 		{lan("host_access", "true", "macvlan_mode", "vepa"), `option host_access="true": not allowed with macvlan_mode="vepa", in which the host's link would reach no container; want bridge`},
@@ -196,9 +200,32 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	// Options of what is not built yet, and of the other mode.
-	for _, name := range []string{"trunk", "ipv6_mode", "ipvlan_mode", "ipvlan_flag", "isolated", "publish", "antispoof"} {
+	for _, name := range []string{"trunk", "ipvlan_mode", "ipvlan_flag", "isolated", "publish", "antispoof"} {
 		if _, err := New("i", lan(name, "1")); err == nil || !strings.HasPrefix(err.Error(), "option "+name+`="1": unknown`) {
 			t.Errorf("option %s: %v, want it to be unknown", name, err)
+		}
+	}
+}
+
+// both gives n IPv6.
+func both(n store.Network) store.Network {
+	n.IPv6 = true
+	return n
+}
+
+// TestAutoconf: a default route comes with the addresses where there is a way out.
+func TestAutoconf(t *testing.T) {
+	for _, c := range []struct {
+		n    store.Network
+		want link.Autoconf
+	}{
+		{lan(), link.AutoconfNone}, {lan("ipv6_mode", "static"), link.AutoconfNone}, {lan("ipv6_mode", "slaac"), link.AutoconfRoutes},
+		{lan("ipv6_mode", "slaac", "gateway", "none"), link.AutoconfAddresses}, {internal(lan("ipv6_mode", "slaac")), link.AutoconfAddresses},
+		{ipLAN("ipv6_mode", "slaac"), link.AutoconfRoutes},
+	} {
+		e := store.Endpoint{IPv4: netip.MustParsePrefix("192.0.2.9/24")}
+		if got := view(t, c.n).Inside(e).Autoconf; got != c.want {
+			t.Errorf("%v: %q, want %q", c.n.Options, got, c.want)
 		}
 	}
 }

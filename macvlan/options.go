@@ -21,7 +21,16 @@ type Options struct {
 	IfacePrefix string      // of the interface's name in the container
 	Routes      []link.Route
 	DAD         bool // addresses that somebody else of the LAN has aren't given out
+	IPv6        ipv6Mode
 }
+
+// ipv6Mode is where containers' IPv6 addresses come from.
+type ipv6Mode string
+
+const (
+	ipv6Static ipv6Mode = "static" // from Docker
+	ipv6SLAAC  ipv6Mode = "slaac"  // from the LAN's router advertisements
+)
 
 // gateway is the value of the option gateway. None is its only one.
 type gateway string
@@ -31,13 +40,13 @@ const noGateway gateway = "none"
 // ParseOptions reads -o key=value pairs. It refuses what is unknown, not
 // allowed, or said twice with different values, in one line.
 func ParseOptions(pairs map[string]string) (Options, error) {
-	o := Options{Mode: link.MacvlanBridge, IfacePrefix: "eth", DAD: true}
+	o := Options{Mode: link.MacvlanBridge, IfacePrefix: "eth", DAD: true, IPv6: ipv6Static}
 	return parse(&o, Table(&o), pairs)
 }
 
 // ParseIPvlanOptions is ParseOptions for mode=ipvlan.
 func ParseIPvlanOptions(pairs map[string]string) (Options, error) {
-	o := Options{IPvlan: link.IPvlan{Mode: link.IPvlanL2, Flag: link.IPvlanBridge}, IfacePrefix: "eth", DAD: true}
+	o := Options{IPvlan: link.IPvlan{Mode: link.IPvlanL2, Flag: link.IPvlanBridge}, IfacePrefix: "eth", DAD: true, IPv6: ipv6Static}
 	return parse(&o, IPvlanTable(&o), pairs)
 }
 
@@ -87,6 +96,7 @@ func Table(o *Options) option.Table {
 		}),
 		row("host_access", trueOrFalse, "The host and the containers reach each other, by a link of the host's with an address of its own: --aux-address host=ADDRESS, or one of fairway's pool.", option.Bool(&o.HostAccess)),
 		row("dad", "on or off", "on: before an address is given out that this host didn't have within the last hour, the LAN is asked for 200 ms who has it; one that is taken is skipped or, where the user or Docker chose it, refused.", option.OnOff(&o.DAD)),
+		row("ipv6_mode", "static or slaac", "Where containers' IPv6 addresses and default routes come from: static: from Docker, with --ipv6; slaac: from the router advertisements of the LAN, without --ipv6.", option.OneOf(&o.IPv6, ipv6Static, ipv6SLAAC)),
 		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
 		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", option.LinkPrefix(&o.IfacePrefix)),
 		row(docker+"enable_ipv4", trueOrFalse, "IPv4 on the network; must agree with docker network create --ipv4.", option.Bool(&ignored)),
@@ -106,7 +116,7 @@ func IPvlanTable(o *Options) option.Table {
 		row("ipvlan_flag", "bridge, private or vepa", "Who reaches whom of the containers on one parent: bridge: directly; private: nobody; vepa: by way of a switch that sends frames back.", orEmpty(&o.IPvlan.Flag, link.IPvlanBridge, link.IPvlanPrivate, link.IPvlanVEPA)),
 	}
 	for _, r := range Table(o) {
-		if r.Name != "mode" && r.Name != "macvlan_mode" && r.Name != "host_access" {
+		if r.Name != "mode" && r.Name != "macvlan_mode" {
 			own = append(own, r)
 		}
 	}

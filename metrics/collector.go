@@ -18,8 +18,9 @@ type collector struct {
 	log         logrus.FieldLogger
 	descs       map[string]*prometheus.Desc
 
-	mu     sync.Mutex // one scrape at a time keeps the totals
-	totals totals
+	mu       sync.Mutex // one scrape at a time keeps the totals
+	totals   totals
+	renewals renewals
 }
 
 // What a collector shows; totals by network and by container are two
@@ -50,6 +51,10 @@ const (
 	nameRxPackets  = "fairway_endpoint_receive_packets_total"
 	nameTxPackets  = "fairway_endpoint_transmit_packets_total"
 	nameDrops      = "fairway_endpoint_drops_total"
+	nameLeases     = "fairway_dhcp_leases"
+	nameRenewals   = "fairway_dhcp_renewals_total"
+	nameFinding    = "fairway_doctor_finding"
+	nameExamined   = "fairway_doctor_last_look_timestamp_seconds"
 	labelContainer = "container"
 )
 
@@ -75,11 +80,15 @@ func descriptions() []described {
 		{nameRxPackets, "Packets that containers received on their links.", traffic},
 		{nameTxPackets, "Packets that containers sent on their links.", traffic},
 		{nameDrops, "Packets that were dropped; reason is antispoof (not the container's own to send) or link (a full queue).", append(traffic, "reason")},
+		{nameLeases, "Leases of DHCP servers that containers have, by network and state (fairway leases).", []string{"network", "state"}},
+		{nameRenewals, "Leases that a DHCP server has renewed (result renewed), or that were lost.", []string{"network", "result"}},
+		{nameFinding, "What fairway doctor finds wrong, by code; severity is bad or warning. It looks every 5 minutes while metrics are read.", []string{"code", "severity"}},
+		{nameExamined, "When the doctor looked last, in Unix time.", nil},
 	}
 }
 
 func newCollector(log logrus.FieldLogger) *collector {
-	c := &collector{log: log, descs: map[string]*prometheus.Desc{}, totals: newTotals()}
+	c := &collector{log: log, descs: map[string]*prometheus.Desc{}, totals: newTotals(), renewals: newRenewals()}
 	for _, d := range descriptions() {
 		c.descs[d.name] = prometheus.NewDesc(d.name, d.help, d.labels, nil)
 	}
@@ -117,6 +126,8 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		state("quarantined", float64(p.Quarantined))
 		state("free", max(0, p.Size-float64(p.Used)-float64(p.Quarantined)))
 	}
+	c.leases(to, networks, (*s).Leases())
+	c.findings(to, *s)
 	c.send(to, nameWaiting, prometheus.GaugeValue, float64((*s).WaitingPorts()))
 	k := (*s).Kernel()
 	c.send(to, nameRepairs, prometheus.CounterValue, float64(k.RepairedLinks), "links")

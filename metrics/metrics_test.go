@@ -33,6 +33,8 @@ type fixture struct {
 	endpoints []store.Endpoint
 	traffic   map[string]Traffic
 	broken    error
+	leases    []Lease
+	findings  []Finding
 }
 
 func (f *fixture) Networks() []store.Network   { return f.networks }
@@ -44,6 +46,11 @@ func (f *fixture) Traffic(context.Context) (map[string]Traffic, error) { return 
 func (f *fixture) Pools() []Pool {
 	return []Pool{{Space: "fairway-local", Subnet: netip.MustParsePrefix("172.20.0.0/24"), Used: 3, Quarantined: 1, Size: 254}}
 }
+func (f *fixture) Leases() []Lease { return f.leases }
+func (f *fixture) Findings() ([]Finding, time.Time) {
+	return f.findings, time.UnixMilli(1_790_000_000_000)
+}
+
 func (f *fixture) Kernel() Kernel {
 	return Kernel{Sound: time.UnixMilli(1_790_000_000_500), RepairedLinks: 2, RepairedRules: 3}
 }
@@ -69,6 +76,11 @@ func newFixture() *fixture {
 		traffic: map[string]Traffic{
 			"fwv1": {1000, 2000, 10, 20, 1, 0}, "fwv2": {100, 200, 1, 2, 0, 0}, "eth0": {9, 9, 9, 9, 9, 9},
 		},
+		leases: []Lease{
+			{Endpoint: "e3", Network: strings.Repeat("c", 64), State: "bound", Renewed: 4},
+			{Endpoint: "e3", Network: strings.Repeat("c", 64), IPv6: true, State: "lost", Renewed: 1, Losses: 1},
+		},
+		findings: []Finding{{"FW020", "bad"}, {"FW064", "warning"}, {"FW064", "warning"}},
 	}
 }
 
@@ -173,6 +185,43 @@ func TestTotals(t *testing.T) {
 	}
 	if n := len(m.shown.totals.gone); n != 0 {
 		t.Errorf("%d networks that are gone are kept", n)
+	}
+}
+
+// A count of renewals doesn't go back when a lease is given back, or had anew.
+func TestRenewals(t *testing.T) {
+	f := newFixture()
+	m := newTest(f)
+	lan := strings.Repeat("c", 64)
+	steps := []struct {
+		what string
+		now  []Lease
+		want string
+	}{
+		{"two", f.leases, "5 1 1"},
+		{"one more", []Lease{{Endpoint: "e3", Network: lan, State: "renewing", Renewed: 5}}, "6 1 0"},
+		{"it is had anew", []Lease{{Endpoint: "e3", Network: lan, State: "bound"}}, "6 1 1"},
+		{"and renewed", []Lease{{Endpoint: "e3", Network: lan, State: "bound", Renewed: 1}}, "7 1 1"},
+		{"none", nil, "7 1 0"},
+	}
+	value := func(text, series string) string {
+		_, rest, _ := strings.Cut(text, series+" ")
+		v, _, _ := strings.Cut(rest, "\n")
+		return v
+	}
+	for _, s := range steps {
+		f.leases = s.now
+		text := page(t, m)
+		got := value(text, `fairway_dhcp_renewals_total{network="lan",result="renewed"}`) + " " +
+			value(text, `fairway_dhcp_renewals_total{network="lan",result="lost"}`) + " " +
+			value(text, `fairway_dhcp_leases{network="lan",state="bound"}`)
+		if got != s.want {
+			t.Errorf("%s: %s, want %s", s.what, got, s.want)
+		}
+	}
+	f.networks = f.networks[:2]
+	if text := page(t, m); strings.Contains(text, "fairway_dhcp_") || len(m.shown.renewals.sums) != 0 {
+		t.Errorf("the network is gone:\n%s", text)
 	}
 }
 

@@ -19,6 +19,11 @@ type Source interface {
 	// host.
 	Traffic(ctx context.Context) (map[string]Traffic, error)
 	Pools() []Pool
+	// Leases are those that DHCP servers have given to endpoints.
+	Leases() []Lease
+	// Findings are what the doctor found last, and when; the zero time: it hasn't
+	// looked yet. It looks in the background because somebody asks.
+	Findings() ([]Finding, time.Time)
 	Kernel() Kernel
 	Segments(ctx context.Context) Segments
 	// WaitingPorts is how many ports are to be published once they are free.
@@ -77,3 +82,20 @@ type Segment struct {
 	Hosts     int // that these are on
 	Drift     int // entries that the last look found different from the records
 }
+
+// A Lease is an address from a DHCP server.
+type Lease struct {
+	Endpoint, Network string // IDs
+	IPv6              bool
+	State             string // one of leaseStates
+	Renewed, Losses   uint64 // how many times
+}
+
+// leaseStates returns the states that a lease may be in, as fairway leases has
+// them.
+func leaseStates() []string {
+	return []string{"requesting", "bound", "verifying", "renewing", "rebinding", "lost"}
+}
+
+// A Finding is something wrong that the doctor found.
+type Finding struct{ Code, Severity string }

@@ -41,9 +41,9 @@ func LooksLikeDockers(name string) bool {
 // foreign, nor those that were and are about to go: they carry the mark of the
 // instance still.
 func LookAround(instance string, ours map[string]bool) (Around, error) {
-	links, err := netlink.LinkList()
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return Around{}, fmt.Errorf("nat: list links: %w", err)
+	links, err := hostLinks()
+	if err != nil {
+		return Around{}, err
 	}
 	gateways := map[int]bool{}
 	for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
@@ -70,8 +70,8 @@ func LookAround(instance string, ours map[string]bool) (Around, error) {
 		}
 	}
 	mark := "fairway:" + instance + ":"
-	links = slices.DeleteFunc(links, func(l netlink.Link) bool {
-		return !ours[l.Attrs().Name] && l.Type() == "bridge" && strings.HasPrefix(l.Attrs().Alias, mark)
+	links = slices.DeleteFunc(links, func(l hostLink) bool {
+		return !ours[l.name] && l.kind == "bridge" && strings.HasPrefix(l.alias, mark)
 	})
 	a := sortOut(links, gateways, ours)
 	_, err = os.Stat("/proc/sys/net/bridge")
@@ -80,21 +80,21 @@ func LookAround(instance string, ours map[string]bool) (Around, error) {
 }
 
 // sortOut says what each link is to us.
-func sortOut(links []netlink.Link, gateways map[int]bool, ours map[string]bool) Around {
+func sortOut(links []hostLink, gateways map[int]bool, ours map[string]bool) Around {
 	a := Around{Uplinks: map[string]bool{}}
 	outward := map[int]bool{} // index of a bridge with a port to the outside
 	for _, l := range links {
-		if m := l.Attrs().MasterIndex; m != 0 && l.Type() != "veth" && l.Type() != "tuntap" && l.Type() != "tun" {
-			outward[m] = true
+		if l.master != 0 && l.kind != "veth" && l.kind != "tuntap" && l.kind != "tun" {
+			outward[l.master] = true
 		}
 	}
 	for _, l := range links {
-		name := l.Attrs().Name
+		name := l.name
 		if CheckLink(name) != nil {
 			continue // no rule can name it
 		}
-		isBridge := l.Type() == "bridge"
-		uplink := isBridge && (gateways[l.Attrs().Index] || outward[l.Attrs().Index] && !dockers.MatchString(name))
+		isBridge := l.kind == "bridge"
+		uplink := isBridge && (gateways[l.index] || outward[l.index] && !dockers.MatchString(name))
 		if uplink {
 			a.Uplinks[name] = true
 		}

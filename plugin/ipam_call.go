@@ -9,13 +9,18 @@ import (
 )
 
 // addressCapabilities are kept by dockerd until it restarts. It tells the MAC
-// with each address, which DHCP will need; pools are on record here, so they
-// need not be told again when it starts.
+// with each address, which DHCP needs; pools are on record here, so they need not
+// be told again when it starts.
 func (s *Server) addressCapabilities(context.Context, *call) (any, error) {
-	return addressCapabilities{RequiresMACAddress: true, RequiresRequestReplay: false}, nil
+	return addressCapabilities{RequiresMACAddress: !s.WithoutMAC, RequiresRequestReplay: false}, nil
 }
 
 func (s *Server) addressSpaces(context.Context, *call) (any, error) {
+	if s.WithoutMAC {
+		return ipam.AddressSpacesResponse{
+			LocalDefaultAddressSpace: fairwayipam.SpaceIPvlan, GlobalDefaultAddressSpace: fairwayipam.SpaceIPvlan,
+		}, nil
+	}
 	return ipam.AddressSpacesResponse{
 		LocalDefaultAddressSpace:  fairwayipam.SpaceLocal,
 		GlobalDefaultAddressSpace: fairwayipam.SpaceGlobal,

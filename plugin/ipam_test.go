@@ -104,3 +104,18 @@ func TestAddressCalls(t *testing.T) {
 		})
 	}
 }
+
+// TestWithoutMAC: under its second name fairway is an IPAM driver alone, which
+// wants no MAC addresses and has an address space of its own.
+func TestWithoutMAC(t *testing.T) {
+	s := newTestServer(&fake{}, func(o *Options) { o.WithoutMAC = true })
+	for method, want := range map[string]string{
+		"/Plugin.Activate":                    `{"Implements":["IpamDriver"]}`,
+		"/IpamDriver.GetCapabilities":         `{"RequiresMACAddress":false,"RequiresRequestReplay":false}`,
+		"/IpamDriver.GetDefaultAddressSpaces": `{"LocalDefaultAddressSpace":"fairway-ipvlan","GlobalDefaultAddressSpace":"fairway-ipvlan"}`,
+	} {
+		if status, reply := post(t, s, method, ""); status != 200 || reply != want {
+			t.Errorf("%s: %d %s, want %s", method, status, reply, want)
+		}
+	}
+}

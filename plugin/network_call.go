@@ -13,6 +13,9 @@ import (
 type done struct{}
 
 func (s *Server) activate(context.Context, *call) (any, error) {
+	if s.WithoutMAC {
+		return activateReply{Implements: []string{"IpamDriver"}}, nil
+	}
 	return activateReply{Implements: []string{"NetworkDriver", "IpamDriver"}}, nil
 }
 

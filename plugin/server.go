@@ -15,6 +15,9 @@ import (
 type Options struct {
 	Networks  Networks
 	Addresses Addresses
+	// WithoutMAC is for a second name in Docker, of an IPAM driver alone for which
+	// it gives endpoints no MAC address: see ipam.SpaceIPvlan.
+	WithoutMAC bool
 	// Ready is closed once the records are restored. Until then only calls that
 	// need none are served.
 	Ready <-chan struct{}

@@ -293,6 +293,9 @@ func TestFileCutWhileOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	if _, err := s.Records(); err != nil { // as they were when it was opened
+		t.Fatal(err)
+	}
 	if err := os.Truncate(s.path, int64(2*os.Getpagesize())); err != nil {
 		t.Fatal(err)
 	}

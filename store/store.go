@@ -50,6 +50,7 @@ type Store struct {
 	commits atomic.Uint64 // since the start
 
 	mu     sync.Mutex // guards the following
+	first  *Records   // as they were found; nil once they were asked for
 	queue  []call
 	done   chan struct{} // closed when the committer has ended; nil: none runs
 	closed bool
@@ -147,9 +148,11 @@ func openBolt(path string) (*bolt.DB, error) {
 // read checks that every bucket is known and every record decodes, and takes
 // the instance's ID.
 func (s *Store) read(tx *bolt.Tx) error {
-	if _, err := readRecords(tx); err != nil {
+	r, err := readRecords(tx)
+	if err != nil {
 		return err
 	}
+	s.first = &r
 	return getMeta(tx, metaInstance, &s.instance)
 }
 
@@ -181,6 +184,9 @@ func (s *Store) Instance() string { return s.instance }
 
 // Records returns all that was committed.
 func (s *Store) Records() (r Records, err error) {
+	if r := s.found(); r != nil {
+		return *r, nil
+	}
 	err = contain(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			r, err = readRecords(tx)
@@ -191,6 +197,18 @@ func (s *Store) Records() (r Records, err error) {
 		return Records{}, fmt.Errorf("store: %s: %w", s.path, err)
 	}
 	return r, nil
+}
+
+// found returns what Open has read, once, and unless something was committed since.
+func (s *Store) found() *Records {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.first
+	s.first = nil
+	if len(s.queue) > 0 || s.done != nil || s.commits.Load() > 0 || s.closed {
+		return nil
+	}
+	return r
 }
 
 // Size returns the size of the file in bytes.

@@ -23,7 +23,10 @@ func (n Network) check() error {
 			}
 		}
 	}
-	if n.IPv6 && n.set.MTU != 0 && n.set.MTU < minIPv6MTU {
+	if n.set.IPv6 == ipv6SLAAC && n.IPv6 {
+		return errors.New("option ipv6_mode=\"slaac\": not allowed with --ipv6: the LAN's routers say which addresses containers have, and Docker gives out none")
+	}
+	if (n.IPv6 || n.set.IPv6 == ipv6SLAAC) && n.set.MTU != 0 && n.set.MTU < minIPv6MTU {
 		return fmt.Errorf("option mtu=\"%d\": want at least %d bytes with IPv6 (RFC 8200)", n.set.MTU, minIPv6MTU)
 	}
 	for _, s := range n.Subnets {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"fairway/link"
 	"fairway/nat"
@@ -62,7 +63,12 @@ func (n Network) Guarded(e store.Endpoint) (g nat.Guarded, ok bool) {
 		return g, false
 	}
 	mac, _ := net.ParseMAC(e.MAC)
-	return o.Senders.Guard(e.HostLink, e.ID, mac, e.IPv4.Addr(), e.IPv6.Addr()), true
+	g = o.Senders.Guard(e.HostLink, e.ID, mac, e.IPv4.Addr(), e.IPv6.Addr())
+	if n.set.IPv6 == ipv6SLAAC { // which addresses the LAN's routers let it make, the record doesn't say
+		g.Addresses = slices.DeleteFunc(g.Addresses, netip.Addr.Is6)
+		g.Prefixes = append(slices.DeleteFunc(slices.Clone(g.Prefixes), func(p netip.Prefix) bool { return p.Addr().Is6() }), netip.PrefixFrom(netip.IPv6Unspecified(), 0))
+	}
+	return g, true
 }
 
 // Inside returns how the endpoint's interface in the sandbox is configured.
@@ -88,7 +94,19 @@ func (n Network) Inside(e store.Endpoint) link.Inside {
 			in.Routes = append(in.Routes, link.Route(r))
 		}
 	}
+	in.Autoconf = n.autoconf()
 	return in
+}
+
+// autoconf returns what containers make of router advertisements.
+func (n Network) autoconf() link.Autoconf {
+	switch {
+	case n.set.IPv6 != ipv6SLAAC:
+		return link.AutoconfNone
+	case n.Internal || n.set.NoGateway:
+		return link.AutoconfAddresses
+	}
+	return link.AutoconfRoutes
 }
 
 // gatewayOf returns the default gateway of e in the family of s: that which the

@@ -148,6 +148,26 @@ func TestAttachment(t *testing.T) {
 	}
 }
 
+// TestAutoconf: what addresses a container makes itself, nobody knows beforehand.
+func TestAutoconf(t *testing.T) {
+	v := view(t, lan("ipv6_mode", "slaac", "allow_addresses", "192.0.2.77,2001:db8::/64"))
+	if got := v.Inside(endpoint()).Autoconf; got != link.AutoconfRoutes {
+		t.Errorf("%q", got)
+	}
+	if g, ok := v.Guarded(endpoint()); !ok || len(g.Addresses) != 2 || fmt.Sprint(g.Prefixes) != "[::/0]" {
+		t.Errorf("may send from %v %v, %t", g.Addresses, g.Prefixes, ok)
+	}
+	n := lan("ipv6_mode", "slaac")
+	n.Internal = true
+	if got := view(t, n).Inside(endpoint()).Autoconf; got != link.AutoconfAddresses {
+		t.Errorf("internal: %q", got)
+	}
+	n.IPv6 = true
+	if _, err := New("i", n); err == nil || err.Error() != `option ipv6_mode="slaac": not allowed with --ipv6: the LAN's routers say which addresses containers have, and Docker gives out none` {
+		t.Errorf("with --ipv6: %v", err)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	missing := lan()
 	missing.Options = nil
@@ -165,7 +185,7 @@ func TestRefusals(t *testing.T) {
 		{lan("trunk", "10", "antispoof", "true"), `option antispoof="true": not allowed with trunk: the guard doesn't look into frames with tags`},
 		{lan("mtu", "1400", "com.docker.network.driver.mtu", "1500"), `option mtu="1400": not allowed with com.docker.network.driver.mtu="1500", which means the same`},
 		{lan("routes", "10.0.0.0/8 via 203.0.113.9"), `option routes="10.0.0.0/8 via 203.0.113.9": next hop 203.0.113.9 is in no subnet of the network`},
-		{lan("macvlan_mode", "bridge"), `option macvlan_mode="bridge": unknown; nearest is "mode"`},
+		{lan("macvlan_mode", "bridge"), `option macvlan_mode="bridge": unknown; nearest is "ipv6_mode"`},
 	} {
 		if _, err := New("i", c.n); err == nil || err.Error() != c.want {
 			t.Errorf("%v:\n got %v\nwant %s", c.n.Options, err, c.want)

@@ -22,7 +22,16 @@ type Options struct {
 	IfacePrefix string      // of the interface's name in the container
 	Routes      []link.Route
 	DAD         bool // addresses that somebody else of the LAN has aren't given out
+	IPv6        ipv6Mode
 }
+
+// ipv6Mode is where containers' IPv6 addresses come from.
+type ipv6Mode string
+
+const (
+	ipv6Static ipv6Mode = "static" // from Docker
+	ipv6SLAAC  ipv6Mode = "slaac"  // from the LAN's router advertisements
+)
 
 // antispoof is a truth value, or nobody said: then it is on wherever it can be.
 type antispoof int
@@ -41,7 +50,7 @@ const noGateway gateway = "none"
 // ParseOptions reads -o key=value pairs. It refuses what is unknown, not
 // allowed, or said twice with different values, in one line.
 func ParseOptions(pairs map[string]string) (Options, error) {
-	o := Options{IfacePrefix: "eth", DAD: true}
+	o := Options{IfacePrefix: "eth", DAD: true, IPv6: ipv6Static}
 	if err := Table(&o).Parse(pairs); err != nil {
 		return Options{}, err
 	}
@@ -77,6 +86,7 @@ func Table(o *Options) option.Table {
 			return err
 		}),
 		row("dad", "on or off", "on: before an address is given out that this host didn't have within the last hour, the LAN is asked for 200 ms who has it; one that is taken is skipped or, where the user or Docker chose it, refused.", option.OnOff(&o.DAD)),
+		row("ipv6_mode", "static or slaac", "Where containers' IPv6 addresses and default routes come from: static: from Docker, with --ipv6; slaac: from the router advertisements of the LAN, without --ipv6.", option.OneOf(&o.IPv6, ipv6Static, ipv6SLAAC)),
 		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
 		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", option.LinkPrefix(&o.IfacePrefix)),
 		row(docker+"enable_ipv4", trueOrFalse, "IPv4 on the network; must agree with docker network create --ipv4.", option.Bool(&ignored)),

@@ -11,9 +11,10 @@ import (
 )
 
 // sockets are those that the daemon serves. The one in the place of a managed
-// plugin is nil unless it was asked for.
+// plugin is nil unless it was asked for, and that of the IPAM driver for ipvlans
+// where it can't be made.
 type sockets struct {
-	plugin, replaced, admin net.Listener
+	plugin, ipvlan, replaced, admin net.Listener
 }
 
 // openSockets takes the sockets that systemd passed and opens those it didn't.
@@ -31,13 +32,19 @@ func openSockets(cfg config, log logrus.FieldLogger) (s sockets, err error) {
 	for _, want := range []struct {
 		name, path string
 		l          *net.Listener
-	}{{"plugin", cfg.Socket, &s.plugin}, {"replaced", cfg.replacedSocket(), &s.replaced}, {"admin", cfg.AdminSocket, &s.admin}} {
+	}{{"plugin", cfg.Socket, &s.plugin}, {"ipvlan", cfg.ipvlanSocket(), &s.ipvlan}, {"replaced", cfg.replacedSocket(), &s.replaced}, {"admin", cfg.AdminSocket, &s.admin}} {
 		l, ok := passed[want.name]
 		if want.name == "replaced" && !ok && !cfg.ReplacePlugin {
 			continue
 		}
 		if !ok {
-			if l, err = listen(want.path); err != nil {
+			l, err = listen(want.path)
+			if err != nil && want.name == "ipvlan" { // an older socket unit doesn't pass it
+				log.Warnf("no addresses for ipvlan networks (--ipam-driver fairway-ipvlan): %v", err)
+				err = nil
+				continue
+			}
+			if err != nil {
 				return s, err
 			}
 		}
@@ -49,7 +56,7 @@ func openSockets(cfg config, log logrus.FieldLogger) (s sockets, err error) {
 // Close closes them all.
 func (s sockets) Close() error {
 	var errs []error
-	for _, l := range []net.Listener{s.plugin, s.replaced, s.admin} {
+	for _, l := range []net.Listener{s.plugin, s.ipvlan, s.replaced, s.admin} {
 		if l == nil {
 			continue
 		}
@@ -97,6 +104,8 @@ func socketUse(name, path string, cfg config) string {
 	switch {
 	case path == cfg.replacedSocket(): // systemd was asked for it, so the daemon is
 		return "replaced"
+	case path == cfg.ipvlanSocket():
+		return "ipvlan"
 	case path == cfg.AdminSocket, name == "admin":
 		return "admin"
 	case path == cfg.Socket, name == "fairway.socket", name == "plugin":

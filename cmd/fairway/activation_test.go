@@ -21,7 +21,7 @@ const childSocket = "TEST_DAEMON_DIR"
 // there for systemd when it ends.
 func TestSocketActivation(t *testing.T) {
 	dir := t.TempDir()
-	names := []string{"fairway.sock", "fairway:latest.sock", "admin.sock"}
+	names := []string{"fairway.sock", "fairway:latest.sock", "fairway-ipvlan.sock", "admin.sock"}
 	var files []*os.File
 	for _, name := range names {
 		l, err := net.Listen("unix", filepath.Join(dir, name))
@@ -43,7 +43,7 @@ func TestSocketActivation(t *testing.T) {
 	}
 	// LISTEN_PID is the daemon's own: the shell becomes the daemon.
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, self)
-	cmd.Env = append(os.Environ(), childSocket+"="+dir, "LISTEN_FDS=3", "LISTEN_FDNAMES=fairway.socket:fairway.socket:fairway.socket")
+	cmd.Env = append(os.Environ(), childSocket+"="+dir, "LISTEN_FDS=4", "LISTEN_FDNAMES=fairway.socket:fairway.socket:fairway.socket:fairway.socket")
 	cmd.ExtraFiles = files // from descriptor 3 on, as systemd does
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -56,6 +56,9 @@ func TestSocketActivation(t *testing.T) {
 		if err != nil || reply != "{}" {
 			t.Errorf("%s: Leave: %q, %v", name, reply, err)
 		}
+	}
+	if reply, err := ask(filepath.Join(dir, names[2]), "/IpamDriver.GetCapabilities"); err != nil || !strings.Contains(reply, `"RequiresMACAddress":false`) {
+		t.Errorf("%s: GetCapabilities: %q, %v", names[2], reply, err)
 	}
 	if _, err := ask(filepath.Join(dir, "admin.sock"), "/"); err != nil {
 		t.Errorf("admin socket: %v", err)

@@ -102,8 +102,8 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 	opts := driver.Options{
 		Instance: records.Instance(), Modes: modes(records.Instance(), kernel, overlayMode{span.host, span.settle}), Changed: span.changed,
 		Store: records, Kernel: kernel, Firewall: firewall, Ports: ports, Connections: nat.Connections{}, Pools: pools,
-		Sandboxes: nftables.NewInside(records.Instance(), step),
-		HostIPv6:  nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
+		Sandboxes: nftables.NewInside(records.Instance(), step), Autoconf: kernel,
+		HostIPv6: nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
 	}
 	if sentry != nil {
 		opts.Guard = sentry
@@ -122,7 +122,8 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 	open.add(changes.Close)
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, leases, log)})
 	shown := operated{d, sentry, leases, backendName(firewall.Backend), log}
-	measure := measured{shown, kernel, pools, records, span}
+	looks := newExaminer(c, log)
+	measure := measured{shown, kernel, pools, records, looks, span}
 	return parts{
 		backup: records.Backup, measured: measure, carried: measure.carried,
 		networks: d, addresses: pools, records: shown, publisher: d, peerEngine: engine.PeerEngine,
@@ -136,6 +137,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 			{"guard", shown.watchGuard},
 			{"firewalld", zone.Run},
 			{"proxy", carrier.Run},
+			{"doctor", looks.run},
 			{"reclaim addresses", reclaim(pools, log)},
 			{"back up", func(ctx context.Context) error { return records.BackupEvery(ctx, time.Hour) }},
 		}...),

@@ -89,6 +89,12 @@ func (c config) replacedSocket() string {
 	return dir + "fairway:latest.sock"
 }
 
+// ipvlanSocket is where Docker looks for the IPAM driver of ipvlan networks: the
+// one that has fairway's own name, with -ipvlan after it.
+func (c config) ipvlanSocket() string {
+	return strings.TrimSuffix(c.Socket, ".sock") + "-ipvlan.sock"
+}
+
 func logLevels() []string {
 	var names []string
 	for l := logrus.ErrorLevel; l <= logrus.TraceLevel; l++ {

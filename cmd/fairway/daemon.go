@@ -87,10 +87,13 @@ func (d *daemon) Run(ctx context.Context) (err error) {
 // ends them all.
 func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 	ready := make(chan struct{})
-	requests := plugin.New(plugin.Options{
+	docker := plugin.Options{
 		Networks: p.networks, Addresses: p.addresses,
 		Ready: ready, PeerEngine: p.peerEngine, Called: d.metrics.Called, Log: d.log,
-	})
+	}
+	requests := plugin.New(docker)
+	docker.WithoutMAC = true
+	addresses := plugin.New(docker)
 	health, _ := p.records.(admin.Health)
 	options := admin.Options{
 		Records: p.records, Publisher: p.publisher, Backup: p.backup, Health: health, Ready: ready, Build: d.build,
@@ -115,6 +118,9 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 		if l != nil {
 			start(task{"serve " + l.Addr().String(), func(ctx context.Context) error { return requests.Serve(ctx, l) }})
 		}
+	}
+	if s.ipvlan != nil {
+		start(task{"serve " + s.ipvlan.Addr().String(), func(ctx context.Context) error { return addresses.Serve(ctx, s.ipvlan) }})
 	}
 	start(task{"serve " + s.admin.Addr().String(), func(ctx context.Context) error { return operators.Serve(ctx, s.admin) }})
 	start(task{"watchdog", func(ctx context.Context) error { return watchdog(ctx, d.log) }})

@@ -47,6 +47,13 @@ func TestDoctorCommand(t *testing.T) {
 		sed "s,$self,/run/bin/self," /run/bin/fairway >/run/bin/for-all; chmod 755 /run/bin /run/bin/*`)
 	w.exits(t, exitPermission, "hint: run it with sudo", "setpriv --reuid 65534 --clear-groups for-all doctor </dev/null")
 
+	// Whoever reads metrics has the daemon look.
+	w.sh(t, "sysctl -w net.ipv4.ip_forward=0")
+	const metrics = "curl -s --unix-socket /run/fairway/admin.sock http://fairway/metrics"
+	w.exits(t, exitGood, `fairway_doctor_finding{code="FW020",severity="bad"} 1`,
+		metrics+" >/dev/null; for i in $(seq 100); do "+metrics+" | grep ^fairway_doctor_ && break; sleep 0.2; done")
+	w.sh(t, "sysctl -w net.ipv4.ip_forward=1")
+
 	w.sh(t, "fairway doctor FW020 --watch 1s >/run/watch 2>&1 & echo $! >/run/watcher")
 	for _, step := range []struct{ script, says string }{
 		{"true", "0 bad"},

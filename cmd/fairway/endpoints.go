@@ -19,7 +19,9 @@ func newEndpointsCommand() *cobra.Command {
 		Short:   "List the containers' attachments to networks",
 		Long: `List the endpoints: each is one container's attachment to one network.
 
-CONTAINER is its name; "-" until the daemon has asked Docker. LINK is the
+CONTAINER is its name; "-" until the daemon has asked Docker. ADDRESS is what
+Docker says it has, and with ipv6_mode=slaac what it has made of the LAN's router
+advertisements. LINK is the
 endpoint's end on the host, e.g. for tcpdump, or the parent in mode macvlan. DENIED counts what it sent from
 addresses that aren't its own, or as a router or DHCP server, and was dropped;
 "-" with antispoof=false.`,
@@ -49,7 +51,7 @@ func (v *view) endpoints(reply admin.Endpoints) listing {
 			network = v.id(e.Network)
 		}
 		var addresses []string
-		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		for _, p := range append([]netip.Prefix{e.IPv4, e.IPv6}, e.SLAAC...) {
 			if p.IsValid() {
 				addresses = append(addresses, p.Addr().String())
 			}

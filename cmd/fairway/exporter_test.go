@@ -48,7 +48,11 @@ func (someNetwork) Denied(context.Context) map[string]uint64 { return nil }
 func (someNetwork) Traffic(context.Context) (map[string]metrics.Traffic, error) {
 	return map[string]metrics.Traffic{}, nil
 }
-func (someNetwork) Pools() []metrics.Pool  { return nil }
+func (someNetwork) Pools() []metrics.Pool   { return nil }
+func (someNetwork) Leases() []metrics.Lease { return nil }
+func (someNetwork) Findings() (f []metrics.Finding, at time.Time) {
+	return f, at
+}
 func (someNetwork) Kernel() metrics.Kernel { return metrics.Kernel{} }
 func (someNetwork) Segments(context.Context) metrics.Segments {
 	return metrics.Segments{}

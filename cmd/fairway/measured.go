@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"net/netip"
+	"time"
 
 	"fairway/ipam"
 	"fairway/link"
@@ -15,6 +17,7 @@ type measured struct {
 	kernel  *link.Conn
 	pools   *ipam.Allocator
 	records *store.Store
+	doctor  *examiner
 	span    *overlays
 }
 
@@ -39,6 +42,30 @@ func (m measured) Traffic(ctx context.Context) (map[string]metrics.Traffic, erro
 	}
 	return out, err
 }
+
+// Leases are those of endpoints: by the address and the MAC address that both have.
+func (m measured) Leases() (out []metrics.Lease) {
+	type client struct {
+		mac string
+		ip  netip.Addr
+	}
+	of := map[client]store.Endpoint{}
+	for _, e := range m.run.Endpoints() {
+		of[client{e.MAC, e.IPv4.Addr()}] = e
+		of[client{e.MAC, e.IPv6.Addr()}] = e
+	}
+	for _, l := range m.run.leases.Leases() {
+		if e, ok := of[client{l.MAC, l.IP}]; ok {
+			out = append(out, metrics.Lease{
+				Endpoint: e.ID, Network: e.Network, IPv6: l.IP.Is6(), State: l.State, Renewed: l.Renewed, Losses: l.Losses,
+			})
+		}
+	}
+	return out
+}
+
+// Findings are the doctor's.
+func (m measured) Findings() ([]metrics.Finding, time.Time) { return m.doctor.Findings() }
 
 func (m measured) Pools() (out []metrics.Pool) {
 	for _, u := range m.pools.Usages() {

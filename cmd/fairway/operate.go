@@ -38,7 +38,7 @@ func (o operated) Health() admin.Status {
 // Leases says in the operators' words how the leases are, and how many were lost.
 func (o operated) Leases() (all []admin.LeaseState, lost uint64) {
 	for _, l := range o.leases.Leases() {
-		all = append(all, admin.LeaseState(l))
+		all = append(all, admin.LeaseState{Lease: l.Lease, State: l.State, Why: l.Why})
 	}
 	return all, o.leases.Lost()
 }

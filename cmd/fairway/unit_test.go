@@ -39,7 +39,7 @@ func TestUnitsFitTheDaemon(t *testing.T) {
 	var c config
 	c.flags(pflag.NewFlagSet("daemon", pflag.ContinueOnError))
 	socket := unitSettings(t, "fairway.socket")
-	if got, want := socket["ListenStream"], []string{c.Socket, c.AdminSocket}; !slices.Equal(got, want) {
+	if got, want := socket["ListenStream"], []string{c.Socket, c.ipvlanSocket(), c.AdminSocket}; !slices.Equal(got, want) {
 		t.Errorf("ListenStream %q, want the daemon's own paths %q", got, want)
 	}
 	if got, want := unitSettings(t, "replace-plugin.conf")["ListenStream"], []string{c.replacedSocket()}; !slices.Equal(got, want) {

@@ -37,8 +37,10 @@ func newClient(socket string) *client {
 }
 
 type reply struct {
-	Err, Error    string
-	InterfaceName struct{ SrcName string }
+	Err, Error string
+	// What the IPAM driver gives out.
+	PoolID, Address string
+	InterfaceName   struct{ SrcName string }
 }
 
 // try makes one call; an error that the driver answers is one.

@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +71,10 @@ func TestDHCP(t *testing.T) {
 				h.KillFairway(t)
 				h.StartFairway(t)
 				leased(t, h, ip, "bound")
+				if text := scraped(t, h); !strings.Contains(text, `fairway_dhcp_leases{network="lan",state="bound"} `) ||
+					!strings.Contains(text, `fairway_dhcp_renewals_total{network="lan",result="lost"} 0`) {
+					t.Errorf("metrics:\n%s", text)
+				}
 				h.Docker(t, "restart", "--time", "0", "b1")
 				want(t, "the reserved address after a restart", ip4(t, h, "b1", "lan"), dhcpReserved)
 				neighbour(h).reaches(t, "tcp", at(dhcpReserved, 80), "b1", lab.Neighbour)
@@ -86,6 +91,53 @@ func TestDHCP(t *testing.T) {
 				h.Docker(t, "rm", "--force", "a1")
 				s.Says(t, "DHCPRELEASE(lan) "+ip)
 			})
+		}
+	})
+}
+
+// scraped returns the daemon's metrics.
+func scraped(t *testing.T, h *lab.Host) string {
+	t.Helper()
+	socket := fmt.Sprintf("/proc/%d/root/run/fairway/admin.sock", h.PID())
+	out, err := exec.CommandContext(t.Context(), "curl", "-s", "--unix-socket", socket, "http://fairway/metrics").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// TestSLAAC has containers take their IPv6 addresses from the LAN's router.
+func TestSLAAC(t *testing.T) {
+	if world.driver != "fairway" {
+		return
+	}
+	on(t, []string{oldest, newest}, func(t *testing.T, h *lab.Host) {
+		defer tidy(t, h)
+		for m, link := range map[*lab.Machine]string{h.LAN.Neighbour: "lan", h.Machine: "eth0"} { // they are configured already
+			m.Exec(t, "sysctl", "-qw", "net.ipv6.conf."+link+".accept_ra=0")
+		}
+		h.LAN.ServeDHCP(t, "--dhcp-range=203.0.113.225,203.0.113.250,2m", "--enable-ra", "--dhcp-range=2001:db8:1::,ra-only")
+		macvlan(t, h, "fairway", "lan", onLAN("--opt", "ipv6_mode=slaac")...)
+		a := serve(t, h, "a1", "--network", "lan", "--mac-address", dhcpMAC)
+		const made = "2001:db8:1:0:11:22ff:fe33:4466" // of dhcpMAC
+		var rows []map[string]any
+		for range 200 {
+			var err error
+			if rows, err = h.Listed("endpoints"); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(fmt.Sprint(rows), made+"/64") {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if !strings.Contains(fmt.Sprint(rows), "slaac:["+made+"/64]") {
+			t.Errorf("endpoints %v, want %s", rows, made)
+		}
+		a.reaches(t, "tcp6", at(lab.Outside6, 7), "neighbour", made)
+		neighbour(h).reaches(t, "tcp", at(made, 80), "a1", lab.Neighbour6)
+		if out := h.DockerErr(t, "network", "create", "--driver", "fairway", "--ipv6", "--subnet", "2001:db8:7::/64", "--opt", "mode=macvlan", "--opt", "parent=eth0", "--opt", "ipv6_mode=slaac", "no"); !strings.Contains(out, "not allowed with --ipv6") {
+			t.Errorf("with --ipv6: %q", out)
 		}
 	})
 }

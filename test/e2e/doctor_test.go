@@ -4,8 +4,12 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"fairway/test/e2e/lab"
 )
@@ -100,7 +104,7 @@ func TestDoctor(t *testing.T) {
 		t.Skip("it is fairway's")
 	}
 	each(t, []string{newest}, func(t *testing.T, engine string) {
-		h := running(t, engine)
+		h := running(t, engine, "--live-restore")
 		serve(t, h, "a1", "--network", "n1")
 		finds := func(code, says string) []finding {
 			t.Helper()
@@ -126,7 +130,24 @@ func TestDoctor(t *testing.T) {
 		finds("FW061", "9090/tcp of container a1")
 		stop()
 		gone("FW061")
+		// FW042: a container is removed while Docker, just started, finds no driver.
+		h.StopFairway(t)
+		h.StopEngine(t)
+		recover := nobody(t, h)
+		h.StartEngine(t, "--live-restore")
 		h.Docker(t, "rm", "--force", "a1")
+		recover()
+		h.StartFairway(t)
+		found := finds("FW042", `of "a1" on network n1 has no container`)
+		if out, err := h.TryDocker("network", "rm", "n1"); err == nil || !strings.Contains(out, "active endpoints") {
+			t.Errorf("network rm: %q, %v", out, err)
+		}
+		for _, f := range found {
+			for _, line := range f.Fix {
+				h.Sh(t, line)
+			}
+		}
+		gone("FW042") // fairway's own record goes within a minute: Docker told it nothing
 		// FW043: the records are older than a network.
 		const db = "/var/lib/fairway/fairway.db"
 		h.StopFairway(t)
@@ -156,6 +177,28 @@ func TestDoctor(t *testing.T) {
 		h.StartEngine(t)
 		gone("FW046")
 	})
+}
+
+// nobody answers at the driver's socket with errors, until the returned function
+// is called: Docker waits for 15 s where nobody answers at all.
+func nobody(t *testing.T, h *lab.Host) (stop func()) {
+	t.Helper()
+	l, err := net.Listen("unix", fmt.Sprintf("/proc/%d/root/run/docker/plugins/fairway.sock", h.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "nobody is here", http.StatusInternalServerError)
+	})}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.Serve(l)
+	}()
+	return func() {
+		_ = s.Close() // removes the socket
+		<-ended
+	}
 }
 
 // A finding is one of the doctor's.

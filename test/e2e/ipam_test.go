@@ -173,3 +173,28 @@ func TestPoolRefusals(t *testing.T) {
 		want(t, "networks", h.Docker(t, "network", "ls", "--filter", "type=custom", "--format", "{{.Name}}"), "n1")
 	})
 }
+
+// TestWithoutMAC: under its other name fairway's address management is asked
+// without MAC addresses, which ipvlans need and others don't mind.
+func TestWithoutMAC(t *testing.T) {
+	if world.driver != "fairway" {
+		return
+	}
+	on(t, []string{newest}, func(t *testing.T, h *lab.Host) {
+		defer tidy(t, h)
+		network(t, h, "fairway", "n1", "--ipam-driver", "fairway-ipvlan", "--subnet", "10.96.1.0/24", "--ip-range", "10.96.1.64/28")
+		a := serve(t, h, "a1", "--network", "n1")
+		got := ip4(t, h, "a1", "n1")
+		if !netip.MustParsePrefix("10.96.1.64/28").Contains(netip.MustParseAddr(got)) {
+			t.Errorf("a1 has %s, want one of the range", got)
+		}
+		want(t, "MAC address", linkValue(t, a, "eth0", "link/ether"), inNetwork(t, h, "a1", "n1", "MacAddress"))
+		machine(h.Machine).reaches(t, "tcp", at(got, 80), "a1", "")
+		if out := h.DockerErr(t, "network", "create", "--driver", "fairway", "--ipam-driver", "fairway-ipvlan", "--subnet", "10.96.1.0/24", "no"); !strings.Contains(out, "10.96.1.0/24") {
+			t.Errorf("a subnet given twice: %q", out)
+		}
+		if out := h.DockerErr(t, "network", "create", "--driver", "fairway", "--ipam-driver", "fairway-ipvlan", "--ipam-opt", "source=dhcp", "--ipam-opt", "parent=eth0", "--subnet", "10.96.2.0/24", "no"); !strings.Contains(out, "not allowed with --ipam-driver fairway-ipvlan") {
+			t.Errorf("DHCP: %q", out)
+		}
+	})
+}

@@ -113,6 +113,18 @@ func cases() []found {
 			run c0 n1`,
 		},
 		{
+			"what was deleted out of turn by a daemon that died in it stayed in its sandbox",
+			`network n0 lan
+			run c0 n0
+			raw rmnet c0 n0 !die *`,
+		},
+		{
+			"likewise one endpoint",
+			`network n0 lan
+			run c0 n0
+			raw delete c0 n0 !died *`,
+		},
+		{
 			"live ports: a crash or a failure at each step of adding",
 			`network n0 dual
 			run c0 n0 tcp/8080

@@ -158,9 +158,7 @@ func realGenerator(faulty bool) *rapid.Generator[[]line] {
 			if slices.ContainsFunc(notReal(), func(s string) bool { return strings.Contains(l, s) }) {
 				continue
 			}
-			// What is deleted out of turn by a daemon that dies in it stays in its
-			// sandbox, if it has no end outside, and ends with that: nobody knows it.
-			if faulty && !strings.HasPrefix(l, "raw rmnet") && !strings.HasPrefix(l, "raw delete") {
+			if faulty {
 				l += realMishap(t, kinds)
 			}
 			lines = append(lines, line(l))

@@ -13,3 +13,7 @@ const starts = 1
 // settleTime is how long a host may take to come back to its former state:
 // part 2 of the test plan says 5 s.
 const settleTime = 5 * time.Second
+
+// warmTime is how long a host may take to come to rest after its first networks:
+// longer, since what their drivers set up for good falls into it.
+const warmTime = 30 * time.Second

@@ -15,3 +15,8 @@ const starts = 5
 // settleTime is how long a host may take to come back to its former state:
 // part 2 of the test plan says 5 s.
 const settleTime = 2 * time.Minute
+
+// warmTime is how long a host may take to come to rest after its first networks:
+// longer, since what their drivers set up for good falls into it. A look at the
+// host alone takes many seconds here.
+const warmTime = 5 * time.Minute

@@ -14,10 +14,6 @@ import (
 // compared and their difference read.
 type state map[string][]string
 
-// warmTime is how long a host may take to come to rest after its first networks:
-// longer, since what their drivers set up for good falls into it.
-const warmTime = 30 * time.Second
-
 // Baseline remembers the host's state. Before that it makes and removes a
 // network of each driver with a container, since some of what they set up
 // stays for good: sysctls, firewall chains, the module-like parts of dockerd.
