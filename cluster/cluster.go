@@ -46,7 +46,8 @@ type Plane interface {
 	Change(segment string, put, gone []Remote)
 }
 
-// Options make a Cluster. All but Plane, Lost and Log are required.
+// Options make a Cluster. All but Plane, TTL, Hold,
+// Patience and Log are required.
 type Options struct {
 	Dial   func() (*clientv3.Client, error)
 	Prefix string // of all keys, with a slash at its end
