@@ -61,8 +61,9 @@ test-e2e: packages ## run the tests on real Docker Engines (root; makes their di
 demo: packages ## show fairway at work on a host made of namespaces (root)
 	@$(SUDO) $(GO) run -buildvcs=false ./test/demo
 
-bench: packages ## measure attach, detach and docker's commands beside the built-in bridge (root)
+bench: packages ## measure attach, detach, docker's commands beside the built-in bridge, and overlays beside a hand-made VXLAN (root)
 	$(SUDO) $(GO) test -tags bench -run '^$$' -bench . -timeout 60m ./test/bench
+	$(SUDO) $(GO) test -tags kernel -run '^$$' -bench . -benchtime 3x ./overlay
 
 lint: ## check the form of the code
 	@test -z "$$(gofmt -l . | tee /dev/stderr)" || { echo "lint: the files above are not gofmt's"; exit 1; }

@@ -34,6 +34,8 @@ type Options struct {
 	// Repair makes the kernel as recorded and says how much differed; nil: it can't
 	// be asked for.
 	Repair func(context.Context) (int, error)
+	// Cluster is the daemon's; nil: it is in none.
+	Cluster Cluster
 	// Carried is what the links of endpoints have carried, by their IDs; nil: nobody
 	// knows.
 	Carried func(context.Context) (map[string]Carried, error)
@@ -80,6 +82,7 @@ func New(o Options) *Server {
 	if s.Backup != nil {
 		s.mux.HandleFunc("POST /v1/store/backup", s.makeBackup)
 	}
+	s.serveCluster()
 	if s.Carried != nil {
 		s.mux.HandleFunc("GET /v1/traffic", s.whenReady(s.traffic))
 	}

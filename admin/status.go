@@ -42,6 +42,9 @@ func (s *Server) Status() Status {
 			out.Leases[lease.State]++
 		}
 	}
+	if s.Cluster != nil {
+		out.Cluster = s.Cluster.ClusterHosts().status()
+	}
 	return out
 }
 

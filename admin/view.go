@@ -66,6 +66,8 @@ type Status struct {
 	// were lost since the daemon started.
 	Leases     map[string]int `json:"leases,omitempty"`
 	LeasesLost uint64         `json:"leases_lost,omitempty"`
+	// Cluster is what the host shares with others; absent: it is in none.
+	Cluster *ClusterStatus `json:"cluster,omitempty"`
 	// Firewall is who filters: "nftables" or "iptables".
 	Firewall string `json:"firewall,omitempty"`
 	// Checked is when the kernel was last compared with the records as a whole,

@@ -44,7 +44,10 @@ func (one) Leases() []metrics.Lease {
 func (one) Findings() ([]metrics.Finding, time.Time) {
 	return []metrics.Finding{{Code: "FW020", Severity: "bad"}}, time.Unix(1, 0)
 }
-func (one) Kernel() metrics.Kernel    { return metrics.Kernel{Sound: time.Unix(1, 0)} }
+func (one) Kernel() metrics.Kernel { return metrics.Kernel{Sound: time.Unix(1, 0)} }
+func (one) Segments(context.Context) metrics.Segments {
+	return metrics.Segments{Each: []metrics.Segment{{Name: "backbone"}}}
+}
 func (one) WaitingPorts() int         { return 0 }
 func (one) StoreSize() (int64, error) { return 0, nil }
 

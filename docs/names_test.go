@@ -11,6 +11,7 @@ import (
 	"fairway/bridge"
 	"fairway/ipam"
 	"fairway/macvlan"
+	"fairway/overlay"
 	"fairway/store"
 	"fairway/transparent"
 )
@@ -45,7 +46,8 @@ func TestOptionExamples(t *testing.T) {
 			_, of := macvlan.ParseOptions(own)
 			_, ip := macvlan.ParseIPvlanOptions(own)
 			_, on := transparent.ParseOptions(map[string]string{name: value})
-			if err != nil && of != nil && ip != nil && on != nil {
+			_, over := overlay.ParseOptions(map[string]string{"segment": "s", name: value})
+			if err != nil && of != nil && ip != nil && on != nil && over != nil {
 				t.Errorf("%s: %s: %v", page, m[0], err)
 			}
 		}
@@ -82,6 +84,7 @@ func ipamRows(t *testing.T) string {
 		{"shared", "false", "Several networks lie in one subnet, each with an `--ip-range` of its own; all of them must say so."},
 		{"source", "local", "Where addresses come from: fairway, or the DHCP servers of a LAN ([dhcp.md](dhcp.md))."},
 		{"parent", "", "With `source=dhcp`: link of the host on whose LAN the servers are."},
+		{"segment", "", "The pool is that of a segment, shared with the other hosts of the cluster ([overlay.md](overlay.md))."},
 	} {
 		if o.standard == "" {
 			o.standard = "none"

@@ -193,6 +193,9 @@ type Options struct {
 	IPForward bool
 	// Refresh asks for a look at the engine soon; it doesn't wait.
 	Refresh func()
+	// Changed says that networks or endpoints were made or went; nil: nobody is told.
+	// It doesn't wait.
+	Changed func()
 	// Grace is how long an endpoint or a network that seems to be stale is left
 	// alone; 0 for a minute.
 	Grace time.Duration
@@ -257,6 +260,9 @@ func New(opts Options, records store.Records) (*Driver, error) {
 		l := logrus.New()
 		l.SetLevel(logrus.PanicLevel)
 		opts.Log = l
+	}
+	if opts.Changed == nil {
+		opts.Changed = func() {}
 	}
 	if opts.Guard == nil {
 		opts.Guard = noGuard{}

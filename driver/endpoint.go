@@ -60,6 +60,7 @@ func (d *Driver) CreateEndpoint(ctx context.Context, spec EndpointSpec) (Endpoin
 	}
 	forAddresses(n, e, d.opts.Pools.Confirm)
 	d.guardLater(n, e)
+	d.opts.Changed()
 	return replyTo(spec, e), nil
 }
 
@@ -263,6 +264,7 @@ func (d *Driver) removeEndpoint(ctx context.Context, n network, e store.Endpoint
 		d.mu.Lock()
 		d.forget(e)
 		d.mu.Unlock()
+		d.opts.Changed()
 		d.forgetConnections(n.view.EndpointFirewall(e))
 		return err
 	})

@@ -90,6 +90,7 @@ func (d *Driver) CreateNetwork(ctx context.Context, spec NetworkSpec) error {
 	for _, s := range n.Subnets {
 		d.opts.Pools.Confirm(s.Space, s.Prefix, addressesOf(s)...)
 	}
+	d.opts.Changed()
 	d.event(event.NetworkCreate, n).WithField("mode", n.Mode).Info("network made")
 	return nil
 }
@@ -396,6 +397,7 @@ func (d *Driver) removeNetwork(ctx context.Context, n network) error {
 		}
 		d.mu.Unlock()
 		d.dismiss(n)
+		d.opts.Changed()
 		for _, e := range endpoints {
 			d.forgetConnections(n.view.EndpointFirewall(e))
 		}

@@ -2,6 +2,7 @@ package ipam
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -36,15 +37,38 @@ func (a *Allocator) request(ctx context.Context, spec AddressSpec) (netip.Prefix
 		return netip.Prefix{}, fmt.Errorf("ipam: request address: %w", err)
 	}
 	spec.Address = spec.Address.Unmap()
+	if err := a.segmentGateway(ctx, &spec); err != nil {
+		return netip.Prefix{}, err
+	}
+	last := false // of a segment's pool there is no more to be had from other hosts
+	for range mostShared {
+		p, h, err := a.requestOnce(ctx, spec, last)
+		if !errors.Is(err, errOthers) && !errors.Is(err, errNone) {
+			return p, err
+		}
+		if last, err = a.provide(ctx, h, spec, err); err != nil {
+			return netip.Prefix{}, err
+		}
+	}
+	return netip.Prefix{}, errors.New("ipam: request address: what other hosts give is gone at once")
+}
+
+// mostShared bounds how often other hosts are asked for what others of this host
+// then take.
+const mostShared = 16
+
+// requestOnce gives out an address of those that this host has; errOthers or
+// errNone if another host has to give it first.
+func (a *Allocator) requestOnce(ctx context.Context, spec AddressSpec, last bool) (netip.Prefix, *handle, error) {
 	gone := a.askStale(ctx, spec)
 
 	h, err := a.lock(ctx, spec.Pool)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("ipam: request address: %w", err)
+		return netip.Prefix{}, h, fmt.Errorf("ipam: request address: %w", err)
 	}
 	if h == nil {
 		a.mu.Unlock()
-		return netip.Prefix{}, fmt.Errorf("pool %q isn't known: it was released, or never requested", spec.Pool)
+		return netip.Prefix{}, h, fmt.Errorf("pool %q isn't known: it was released, or never requested", spec.Pool)
 	}
 	s, now := h.subnet, a.now()
 	a.expire(s, now)
@@ -52,14 +76,15 @@ func (a *Allocator) request(ctx context.Context, spec AddressSpec) (netip.Prefix
 		want := h.wish(spec)
 		a.mu.Unlock()
 		if spec.Address.IsValid() && !s.prefix.Contains(spec.Address) {
-			return netip.Prefix{}, fmt.Errorf("address %s isn't in the pool %s", spec.Address, s.prefix)
+			return netip.Prefix{}, h, fmt.Errorf("address %s isn't in the pool %s", spec.Address, s.prefix)
 		}
-		return a.requestLease(ctx, spec, want, gone)
+		p, err := a.requestLease(ctx, spec, want, gone)
+		return p, h, err
 	}
-	ip, err := h.pick(spec, gone)
+	ip, err := h.pick(spec, gone, last)
 	if err != nil {
 		a.mu.Unlock()
-		return netip.Prefix{}, err
+		return netip.Prefix{}, h, err
 	}
 	kind := store.KindEndpoint
 	if spec.Gateway {
@@ -87,9 +112,9 @@ func (a *Allocator) request(ctx context.Context, spec AddressSpec) (netip.Prefix
 		}
 	})
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("ipam: request address %s of pool %s: %w", ip, s.prefix, err)
+		return netip.Prefix{}, h, fmt.Errorf("ipam: request address %s of pool %s: %w", ip, s.prefix, err)
 	}
-	return netip.PrefixFrom(ip, s.prefix.Bits()), nil
+	return netip.PrefixFrom(ip, s.prefix.Bits()), h, nil
 }
 
 // askStale returns the lease of the address that spec names, if its endpoint is
@@ -112,14 +137,21 @@ func (a *Allocator) askStale(ctx context.Context, spec AddressSpec) *lease {
 	return l
 }
 
-// pick chooses the address for spec; that of the lease gone is free.
-func (h *handle) pick(spec AddressSpec, gone *lease) (netip.Addr, error) {
+// pick chooses the address for spec; that of the lease gone is free. Of a segment's
+// pool it chooses what is delayed only if it is the last there is.
+func (h *handle) pick(spec AddressSpec, gone *lease, last bool) (netip.Addr, error) {
 	s := h.subnet
 	if spec.Address.IsValid() {
 		return spec.Address, h.mayUse(spec, gone)
 	}
 	if ip, ok := h.again(spec); ok {
 		return ip, nil
+	}
+	if s.share != nil {
+		if ip, ok := s.freeShared(last); ok {
+			return ip, nil
+		}
+		return netip.Addr{}, errNone
 	}
 	r := h.Range
 	if !r.IsValid() {
@@ -153,6 +185,12 @@ func (h *handle) mayUse(spec AddressSpec, gone *lease) error {
 	}
 	if l.inUse() && l != gone && !h.repeated(l, spec) {
 		return fmt.Errorf("address %s is already in use", ip)
+	}
+	if !spec.Gateway && ip == s.gateway {
+		return fmt.Errorf("address %s is the gateway of the segment", ip)
+	}
+	if !spec.Gateway && !s.mine(ip) {
+		return fmt.Errorf("address %s %w", ip, errOthers)
 	}
 	return nil
 }
@@ -206,7 +244,7 @@ func (h *handle) again(spec AddressSpec) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	ip, ok := s.names[containerName{spec.Engine, spec.Name}]
-	if !ok || h.Range.IsValid() && !h.Range.Contains(ip) {
+	if !ok || h.Range.IsValid() && !h.Range.Contains(ip) || !s.mine(ip) {
 		return netip.Addr{}, false
 	}
 	l := s.entries[ip].now

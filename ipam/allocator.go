@@ -33,6 +33,8 @@ type Options struct {
 	// Leases gets addresses where a pool's option source says dhcp; nil: none can
 	// be had that way.
 	Leases Leases
+	// Segments agrees with other hosts on the pools of segments; nil: there are none.
+	Segments Segments
 	// ReuseDelay is how long a released address isn't handed out again unless it
 	// is asked for or nothing else is left; 0 for 30 seconds, negative for none.
 	ReuseDelay time.Duration
@@ -70,6 +72,7 @@ type Allocator struct {
 	alive       func(context.Context, string, netip.Prefix, netip.Addr) bool
 	taken       func(context.Context, string, netip.Prefix, netip.Addr, net.HardwareAddr) string
 	leases      Leases
+	segments    Segments
 	delay       time.Duration
 	grace       time.Duration
 	now         func() time.Time
@@ -95,6 +98,7 @@ func New(opts Options, records store.Records) (*Allocator, error) {
 		stale:       opts.Stale,
 		alive:       opts.Alive,
 		leases:      opts.Leases,
+		segments:    opts.Segments,
 		taken:       opts.Taken,
 		delay:       opts.ReuseDelay,
 		grace:       opts.Grace,

@@ -20,6 +20,7 @@ type wanted struct {
 	shared  bool
 	source  string // sourceLocal or sourceDHCP; "" for sourceLocal
 	parent  string // link on whose LAN the DHCP servers are
+	segment string // of a cluster, whose pool it is; "" none's
 }
 
 // parsePool checks what can be checked without looking at other pools. Bits
@@ -42,6 +43,12 @@ func parsePool(spec PoolSpec) (wanted, error) {
 		if err := want.checkSource(spec.Pool, spec.SubPool); err != nil {
 			return want, err
 		}
+	}
+	if want.segment != "" && spec.Space == SpaceIPvlan {
+		return want, fmt.Errorf("option segment=%q: not allowed with --ipam-driver fairway-ipvlan: want fairway", want.segment)
+	}
+	if err := want.checkSegment(spec.Pool, spec.SubPool); err != nil {
+		return want, err
 	}
 	return want, want.parseRange(spec.SubPool)
 }
@@ -98,11 +105,8 @@ func (w *wanted) parseRange(text string) error {
 	return nil
 }
 
-var errNotAllowed = errors.New("not allowed")
-
 // poolOptions is the table of --ipam-opt.
 func poolOptions(w *wanted) option.Table {
-	later := func(string) error { return errNotAllowed }
 	return option.Table{
 		{
 			Name: "shared", Allowed: "true or false",
@@ -122,7 +126,11 @@ func poolOptions(w *wanted) option.Table {
 			Meaning: "with source=dhcp: link of the host on whose LAN the servers are",
 			Set:     option.LinkName(&w.parent),
 		},
-		{Name: "segment", Allowed: "no such option yet: it goes with mode=overlay", Set: later},
+		{
+			Name: "segment", Allowed: option.SegmentAllowed,
+			Meaning: "the pool is that of a segment, and shared with the other hosts of the cluster; goes with -o mode=overlay -o segment=…",
+			Set:     option.Segment(&w.segment),
+		},
 	}
 }
 

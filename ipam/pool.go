@@ -24,6 +24,9 @@ func (a *Allocator) RequestPool(ctx context.Context, spec PoolSpec) (PoolReply, 
 	if err := ctx.Err(); err != nil {
 		return PoolReply{}, fmt.Errorf("ipam: request pool: %w", err)
 	}
+	if err := a.joinSegment(ctx, &want); err != nil {
+		return PoolReply{}, err
+	}
 	var onHost routed
 	if !want.subnet.IsValid() && a.hostSubnets != nil {
 		prefixes, err := a.hostSubnets(ctx)
@@ -35,6 +38,7 @@ func (a *Allocator) RequestPool(ctx context.Context, spec PoolSpec) (PoolReply, 
 
 	h, err := a.place(ctx, spec, want, onHost)
 	if err != nil {
+		a.leaveSegment(want.segment)
 		return PoolReply{}, err
 	}
 	changes, forgotten := a.forgetUseless(h.subnet)
@@ -48,6 +52,7 @@ func (a *Allocator) RequestPool(ctx context.Context, spec PoolSpec) (PoolReply, 
 		}
 	})
 	if err != nil {
+		a.leaveSegment(want.segment)
 		return PoolReply{}, fmt.Errorf("ipam: request pool %s: %w", h.Subnet, err)
 	}
 	return PoolReply{ID: h.ID, Prefix: h.Subnet}, nil
@@ -142,6 +147,9 @@ func (a *Allocator) mayHave(space string, want wanted) error {
 		}
 		return nil
 	}
+	if s.segment() != want.segment {
+		return fmt.Errorf("pool %s overlaps %s, which is in use", want.subnet, s.prefix)
+	}
 	if s.unused() {
 		return nil
 	}
@@ -190,6 +198,12 @@ func (a *Allocator) attach(h *handle) {
 	h.subnet = s
 	s.handles[h.ID] = h
 	a.handles[h.ID] = h
+	if s.share == nil && h.segment() != "" {
+		s.share = &share{}
+		if a.segments != nil {
+			s.setShare(a.segments.Share(h.segment(), s.prefix))
+		}
+	}
 }
 
 // detach takes h off its subnet, which goes with its last handle.

@@ -45,7 +45,7 @@ func TestRequestPoolRefusals(t *testing.T) {
 		{"dhcp with a size", PoolSpec{Pool: "0.0.0.0/24", Options: dhcp}, `pool 0.0.0.0/24: not allowed with source=dhcp: want the LAN's subnet, or none`},
 		{"dhcp shared", PoolSpec{Options: map[string]string{"source": "dhcp", "parent": "eth0", "shared": "true"}}, `option shared="true": not allowed with source=dhcp, where networks may share a subnet anyhow`},
 		{"dhcp for IPv6", PoolSpec{V6: true, Options: dhcp}, `source=dhcp: want an IPv6 subnet, such as 2001:db8::/64: DHCPv6 servers don't tell it`},
-		{"segment", PoolSpec{Options: map[string]string{"segment": "s"}}, `option segment="s": want no such option yet: it goes with mode=overlay`},
+		{"segment", PoolSpec{Options: map[string]string{"segment": "s"}}, `option segment="s": this host is in no cluster: its daemon runs without --cluster`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := newDesk(t, Options{})

@@ -151,6 +151,7 @@ func (a *Allocator) beginRelease(h *handle) (commit <-chan error, finish func(er
 			}
 			forgotten()
 			a.detach(h)
+			a.leaveSegment(h.segment())
 		}
 	}
 }

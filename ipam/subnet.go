@@ -26,6 +26,8 @@ type subnet struct {
 	fresh   map[netip.Addr]struct{}      // addresses in use that aren't confirmed; without a network just gateways
 	chosen  map[netip.Addr]bool          // gateways that nobody named
 	missing map[netip.Addr]time.Time     // since when an engine hasn't known the address
+	share   *share                       // of a segment's subnet; nil: all of it is this host's
+	gateway netip.Addr                   // of a segment's subnet, once it is known
 }
 
 func newSubnet(space string, prefix netip.Prefix) *subnet {
@@ -72,7 +74,7 @@ func (s *subnet) set(ip netip.Addr, l *lease) {
 		delete(s.fresh, ip)
 	}
 	if l == nil {
-		s.taken.remove(hostOf(s.prefix, ip))
+		s.untake(ip)
 		return
 	}
 	s.taken.add(hostOf(s.prefix, ip))
@@ -112,7 +114,7 @@ func (s *subnet) expire(then time.Time) (useless []netip.Addr) {
 			if l.Released.After(then) {
 				break
 			}
-			s.taken.remove(hostOf(s.prefix, ip))
+			s.untake(ip)
 			if e.pending == 0 && (l.Name == "" || s.names[l.container()] != ip) {
 				delete(s.entries, ip)
 				useless = append(useless, ip)

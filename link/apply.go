@@ -79,6 +79,8 @@ func (a *attempt) ensure(ctx context.Context, s *space, o Object) error {
 		return a.vlan(ctx, s, o)
 	case Isle:
 		return a.isle(ctx, s, o)
+	case VXLAN:
+		return a.vxlan(ctx, s, o)
 	case Shim:
 		return a.shim(ctx, s, o)
 	case Address:
@@ -149,7 +151,7 @@ func (a *attempt) address(s *space, o Address) error {
 	if err != nil {
 		return err
 	}
-	a.later(o, addressRequest(unix.RTM_NEWADDR, exclusive, index, o.Prefix), func(err error) error {
+	a.later(o, addressRequest(unix.RTM_NEWADDR, exclusive, index, o.Prefix, o.Deprecated), func(err error) error {
 		if err == nil {
 			a.made = append(a.made, o)
 		}
@@ -170,8 +172,8 @@ func (a *attempt) readdress(s *space, index int, o Address) error {
 	}
 	for at := range have {
 		if at.link == index && at.prefix != o.Prefix && at.prefix.Addr() == o.Prefix.Addr() && at.prefix.Addr().Is6() {
-			replies := s.fast.do(addressRequest(unix.RTM_DELADDR, 0, index, at.prefix),
-				addressRequest(unix.RTM_NEWADDR, exclusive, index, o.Prefix))
+			replies := s.fast.do(addressRequest(unix.RTM_DELADDR, 0, index, at.prefix, false),
+				addressRequest(unix.RTM_NEWADDR, exclusive, index, o.Prefix, o.Deprecated))
 			return errors.Join(replies[0].err, replies[1].err)
 		}
 	}

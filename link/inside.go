@@ -82,7 +82,7 @@ func (a *attempt) configure(inside *space, name, mark string, want Inside) error
 	}
 	reqs := []*nl.NetlinkRequest{setLink(index, "", linkChange{alias: alias(mark), up: true})}
 	for _, p := range want.Addresses {
-		reqs = append(reqs, addressRequest(unix.RTM_NEWADDR, exclusive, index, p))
+		reqs = append(reqs, addressRequest(unix.RTM_NEWADDR, exclusive, index, p, false))
 	}
 	for _, r := range want.Routes {
 		reqs = append(reqs, newRoute(index, r, want.Addresses))

@@ -21,7 +21,7 @@ type Set []Object
 // A Key identifies an object over all networks.
 type Key struct {
 	Namespace string // a path, or "" for the daemon's own
-	Kind      string // "bridge", "veth", "macvlan", "vlan", "isle", "shim", "address", "route", "neighbour", "sysctl"
+	Kind      string // "bridge", "veth", "macvlan", "vlan", "vxlan", "isle", "shim", "address", "route", "neighbour", "sysctl"
 	Name      string // unique in the namespace and kind
 }
 
@@ -35,6 +35,8 @@ type Bridge struct {
 	MAC       net.HardwareAddr // nil: the kernel's choice; set, so that ports coming and going don't change it
 	MTU       int              // bytes
 	IPv6      bool             // false: disable_ipv6 before it is up
+	// Remote: it has neighbours on other hosts, see Remotes: Reconcile removes none.
+	Remote bool
 	// Adopted: the bridge is somebody else's. It must be there
 	// (unix.ENODEV otherwise), is set up if it is down when it is applied, not
 	// configured otherwise, and never removed.
@@ -176,6 +178,9 @@ type Address struct {
 	Namespace string
 	Link      string
 	Prefix    netip.Prefix // address and length of its subnet
+	// Deprecated: the host sends from it only if told to (RFC 4862 section 5.5.4);
+	// the kernel heeds that in IPv6.
+	Deprecated bool
 }
 
 // A Neighbour is a permanent entry of the neighbour table: what the address
@@ -224,6 +229,8 @@ func (s Sysctl) Key() Key { return Key{s.Namespace, "sysctl", s.Path} }
 func on(o Object) string {
 	switch o := o.(type) {
 	case Veth:
+		return o.Master
+	case VXLAN:
 		return o.Master
 	case Address:
 		return o.Link

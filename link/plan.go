@@ -118,6 +118,8 @@ func (p *planner) orphanLinks() {
 			wanted[o.Name] = true
 		case Isle:
 			wanted[o.Name] = true
+		case VXLAN:
+			wanted[o.Name] = true
 		case Shim:
 			wanted[o.Name] = true
 		case Macvlan:
@@ -151,7 +153,7 @@ func (p *planner) orphansOnBridges() {
 	for _, o := range p.want {
 		switch o := o.(type) {
 		case Bridge:
-			if l, ok := p.byName[o.Name]; ok && !o.Adopted && p.ours(l) {
+			if l, ok := p.byName[o.Name]; ok && !o.Adopted && !o.Remote && p.ours(l) {
 				names[l.index] = l.name
 			}
 		case Address:
@@ -209,6 +211,8 @@ func (p *planner) missing(o Object) {
 		p.vlan(o)
 	case Isle:
 		p.isle(o)
+	case VXLAN:
+		p.vxlan(o)
 	case Shim:
 		p.shim(o)
 	case HostRoute:

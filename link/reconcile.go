@@ -75,10 +75,7 @@ func (c *Conn) read(namespace string, want Set) (have state, err error) {
 	if have.addresses, err = s.addresses(); err != nil {
 		return have, err
 	}
-	if have.neighbours, err = s.neighbours(); err != nil {
-		return have, err
-	}
-	if have.fdb, err = s.fdbAll(); err != nil {
+	if err = have.besideRemotes(s, want); err != nil {
 		return have, err
 	}
 	if err = have.readVLANs(s, want); err != nil {

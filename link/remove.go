@@ -33,6 +33,8 @@ func (c *Conn) Remove(ctx context.Context, objs Set) error {
 				c.enqueue(o.Namespace, o.Name, o.Alias)
 			case Isle:
 				c.enqueue(o.Namespace, o.Name, o.Alias)
+			case VXLAN:
+				c.enqueue(o.Namespace, o.Name, o.Alias)
 			case Shim:
 				c.enqueue(o.Namespace, o.Name, o.Alias)
 			case Macvlan:
@@ -136,7 +138,7 @@ func (c *Conn) removeAddress(s *space, a Address) error {
 		return err
 	}
 	c.opts.Step("link.remove address")
-	_, err = s.fast.one(addressRequest(unix.RTM_DELADDR, 0, index, a.Prefix))
+	_, err = s.fast.one(addressRequest(unix.RTM_DELADDR, 0, index, a.Prefix, false))
 	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV) {
 		return nil
 	}

@@ -193,7 +193,9 @@ func delGroup(group uint32) *nl.NetlinkRequest {
 // addressRequest is for RTM_NEWADDR and RTM_DELADDR. There is no duplicate
 // address detection: the addresses are fairway's to give, and a tentative one
 // can't be used for a second (RFC 4862).
-func addressRequest(kind, flags, index int, p netip.Prefix) *nl.NetlinkRequest {
+// One that is deprecated has no time left to be preferred (IFA_CACHEINFO,
+// linux/if_addr.h).
+func addressRequest(kind, flags, index int, p netip.Prefix, deprecated bool) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(kind, flags)
 	msg := nl.NewIfAddrmsg(family(p.Addr()))
 	msg.Index, msg.Prefixlen = uint32(index), uint8(p.Bits())
@@ -204,6 +206,10 @@ func addressRequest(kind, flags, index int, p netip.Prefix) *nl.NetlinkRequest {
 	ip := p.Addr().AsSlice()
 	req.AddData(attr(unix.IFA_LOCAL, ip))
 	req.AddData(attr(unix.IFA_ADDRESS, ip))
+	if deprecated {
+		times := append(u32(0), u32(-1)...) // preferred, valid: for ever
+		req.AddData(attr(unix.IFA_CACHEINFO, append(times, make([]byte, 8)...)))
+	}
 	if p.Addr().Is4() && p.Bits() < 31 && kind == unix.RTM_NEWADDR { // RFC 3021
 		last := p.Addr().As4()
 		for i := p.Bits(); i < 32; i++ {

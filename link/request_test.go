@@ -75,7 +75,7 @@ func TestAddressRequests(t *testing.T) {
 		{"172.30.0.1/32", "0220000000000003 2=ac1e0001 1=ac1e0001"},
 		{"fd00::1/64", "0a40020000000003 2=fd000000000000000000000000000001 1=fd000000000000000000000000000001"},
 	} {
-		b := addressRequest(unix.RTM_NEWADDR, exclusive, 0x03000000, netip.MustParsePrefix(c.prefix)).Serialize()[unix.SizeofNlMsghdr:]
+		b := addressRequest(unix.RTM_NEWADDR, exclusive, 0x03000000, netip.MustParsePrefix(c.prefix), false).Serialize()[unix.SizeofNlMsghdr:]
 		if got := fmt.Sprintf("%x %s", b[:8], dump(b[8:], nil, "")); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.prefix, got, c.want)
 		}

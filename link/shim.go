@@ -130,7 +130,7 @@ func (a *attempt) settleShim(s *space, h Shim, has net.HardwareAddr) error {
 		return err
 	}
 	for _, ip := range h.Addresses {
-		a.later(h, addressRequest(unix.RTM_NEWADDR, exclusive, index, netip.PrefixFrom(ip, ip.BitLen())), func(err error) error {
+		a.later(h, addressRequest(unix.RTM_NEWADDR, exclusive, index, netip.PrefixFrom(ip, ip.BitLen()), false), func(err error) error {
 			if errors.Is(err, unix.EEXIST) {
 				return nil
 			}

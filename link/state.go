@@ -31,10 +31,13 @@ type linkState struct {
 	macvlan   int          // mode of a macvlan: see macvlanModes
 	ipvlan    ipvlanState  // of an ipvlan
 	vlan      int          // ID of a VLAN
+	vxlan     vxlanState   // of a VXLAN
 	inet6     *inet6State  // nil: no IPv6 here
 }
 
-type portState struct{ learning, isolated, hairpin, guard, forwarding bool }
+// portState is what a port does; floods: it gets frames of unknown destination, or
+// for many, of any kind.
+type portState struct{ learning, isolated, hairpin, guard, forwarding, suppress, floods bool }
 
 type bridgeState struct {
 	stp, vlan    bool
@@ -166,6 +169,8 @@ func (l *linkState) parseInfo(b []byte) {
 			l.ipvlan.flag = number(v)
 		case l.kind == "vlan" && t == nl.IFLA_VLAN_ID:
 			l.vlan = number(v)
+		case l.kind == "vxlan":
+			l.vxlan.parse(t, v)
 		}
 	})
 	if slaveKind == "bridge" {
@@ -180,6 +185,10 @@ func (l *linkState) parseInfo(b []byte) {
 				l.port.hairpin = number(v) != 0
 			case unix.IFLA_BRPORT_GUARD:
 				l.port.guard = number(v) != 0
+			case unix.IFLA_BRPORT_NEIGH_SUPPRESS:
+				l.port.suppress = number(v) != 0
+			case unix.IFLA_BRPORT_UNICAST_FLOOD, unix.IFLA_BRPORT_MCAST_FLOOD, unix.IFLA_BRPORT_BCAST_FLOOD:
+				l.port.floods = l.port.floods || number(v) != 0
 			case unix.IFLA_BRPORT_STATE:
 				l.port.forwarding = number(v) == 3 // BR_STATE_FORWARDING, linux/if_bridge.h
 			}

@@ -88,12 +88,6 @@ func (s *space) fdbAll() (map[int]map[string]bool, error) {
 	return out, nil
 }
 
-// fdb reads the static entries of one port.
-func (s *space) fdb(port int) (map[string]bool, error) {
-	all, err := s.fdbAll()
-	return all[port], err
-}
-
 func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
 	if n == nil {
 		return netip.Prefix{}, false

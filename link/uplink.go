@@ -47,6 +47,26 @@ func (c *Conn) UplinkMTU(context.Context) (int, error) {
 	return defaultMTU, nil
 }
 
+// AddressMTU returns the MTU in bytes of the host's link that has an address;
+// unix.EADDRNOTAVAIL if none has it.
+func (c *Conn) AddressMTU(_ context.Context, ip netip.Addr) (int, error) {
+	all, err := c.own.addresses()
+	if err != nil {
+		return 0, fmt.Errorf("link: %w", err)
+	}
+	links, err := c.own.links()
+	if err != nil {
+		return 0, fmt.Errorf("link: %w", err)
+	}
+	for at := range all {
+		i := slices.IndexFunc(links, func(l linkState) bool { return l.index == at.link })
+		if at.prefix.Addr() == ip && i >= 0 {
+			return links[i].mtu, nil
+		}
+	}
+	return 0, fmt.Errorf("link: address %s: %w", ip, unix.EADDRNOTAVAIL)
+}
+
 // outOf returns the index of the link that a route leaves by, the first of
 // several; 0 for none.
 func outOf(r netlink.Route) int {

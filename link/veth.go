@@ -166,7 +166,7 @@ func halfMade(v Veth, host linkState) bool {
 // repairVeth makes a pair that is there as wanted. An end in a sandbox is the
 // container's.
 func (a *attempt) repairVeth(s *space, v Veth, host linkState, master int) error {
-	fdb, err := s.fdb(host.index)
+	fdb, err := s.fdbOf(host.index)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,10 @@ const (
 	nameFailing    = "fairway_reconcile_failing"
 	nameSound      = "fairway_reconcile_last_success_timestamp_seconds"
 	nameStore      = "fairway_store_size_bytes"
+	nameDrift      = "fairway_reconcile_drift"
+	nameRemotes    = "fairway_segment_remote_endpoints"
+	nameHosts      = "fairway_segment_remote_hosts"
+	nameForeign    = "fairway_segment_denied_packets_total"
 	nameRxBytes    = "fairway_endpoint_receive_bytes_total"
 	nameTxBytes    = "fairway_endpoint_transmit_bytes_total"
 	nameRxPackets  = "fairway_endpoint_receive_packets_total"
@@ -63,10 +67,14 @@ func descriptions() []described {
 		{namePools, "Addresses of fairway's IPAM, by subnet; state is used, quarantined (released a moment ago) or free.", []string{"space", "pool", "state"}},
 		{namePorts, "Published ports, by network and protocol.", []string{"network", "proto"}},
 		{nameWaiting, "Ports that are to be published once they are free.", nil},
-		{nameRepairs, "What others had changed in the kernel and was repaired; kind is links (with addresses, sysctls) or rules.", []string{"kind"}},
+		{nameRepairs, "What others had changed in the kernel and was repaired; kind is links (with addresses, sysctls), rules, or entries (of other hosts' endpoints).", []string{"kind"}},
 		{nameFailing, "1 while the kernel can't be made as recorded: fairway status says why.", nil},
 		{nameSound, "When the kernel was found, or made, as recorded last, in Unix time.", nil},
 		{nameStore, "Size of the file of records.", nil},
+		{nameDrift, "Entries of other hosts' endpoints that the last look found different from the records, by segment; 0 when all is quiet.", []string{"segment"}},
+		{nameRemotes, "Endpoints that other hosts have in a segment, the hosts' own among them.", []string{"segment"}},
+		{nameHosts, "Other hosts that have endpoints in a segment.", []string{"segment"}},
+		{nameForeign, "VXLAN packets that were dropped: not from a host of the segment.", nil},
 		{nameRxBytes, "Bytes that containers received on their links.", traffic},
 		{nameTxBytes, "Bytes that containers sent on their links.", traffic},
 		{nameRxPackets, "Packets that containers received on their links.", traffic},
@@ -124,6 +132,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	k := (*s).Kernel()
 	c.send(to, nameRepairs, prometheus.CounterValue, float64(k.RepairedLinks), "links")
 	c.send(to, nameRepairs, prometheus.CounterValue, float64(k.RepairedRules), "rules")
+	c.segments(to, (*s).Segments(ctx))
 	failing := 0.0
 	if k.Failing {
 		failing = 1
@@ -141,6 +150,17 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 
 func (c *collector) send(to chan<- prometheus.Metric, name string, kind prometheus.ValueType, v float64, labels ...string) {
 	to <- prometheus.MustNewConstMetric(c.descs[name], kind, v, labels...)
+}
+
+// segments sends how the overlay networks are.
+func (c *collector) segments(to chan<- prometheus.Metric, s Segments) {
+	c.send(to, nameRepairs, prometheus.CounterValue, float64(s.Repaired), "entries")
+	c.send(to, nameForeign, prometheus.CounterValue, float64(s.Denied))
+	for _, seg := range s.Each {
+		c.send(to, nameDrift, prometheus.GaugeValue, float64(seg.Drift), seg.Name)
+		c.send(to, nameRemotes, prometheus.GaugeValue, float64(seg.Endpoints), seg.Name)
+		c.send(to, nameHosts, prometheus.GaugeValue, float64(seg.Hosts), seg.Name)
+	}
 }
 
 // counts sends how many networks, endpoints and ports there are.

@@ -54,6 +54,9 @@ func (f *fixture) Findings() ([]Finding, time.Time) {
 func (f *fixture) Kernel() Kernel {
 	return Kernel{Sound: time.UnixMilli(1_790_000_000_500), RepairedLinks: 2, RepairedRules: 3}
 }
+func (f *fixture) Segments(context.Context) Segments {
+	return Segments{Each: []Segment{{"backbone", 9, 2, 1}}, Repaired: 4, Denied: 5}
+}
 func (f *fixture) WaitingPorts() int         { return 1 }
 func (f *fixture) StoreSize() (int64, error) { return 1 << 20, f.broken }
 

@@ -25,6 +25,7 @@ type Source interface {
 	// looked yet. It looks in the background because somebody asks.
 	Findings() ([]Finding, time.Time)
 	Kernel() Kernel
+	Segments(ctx context.Context) Segments
 	// WaitingPorts is how many ports are to be published once they are free.
 	WaitingPorts() int
 	// StoreSize is the size of the file of records in bytes.
@@ -65,6 +66,21 @@ type Kernel struct {
 	Sound                        time.Time // when it was as recorded last; zero: never
 	Failing                      bool      // it can't be made as recorded
 	RepairedLinks, RepairedRules int
+}
+
+// Segments are the overlay networks of this host.
+type Segments struct {
+	Each     []Segment
+	Repaired int    // entries of other hosts' endpoints that weren't as recorded
+	Denied   uint64 // VXLAN packets dropped since they weren't from a host of the segment
+}
+
+// A Segment is one that this host has a network of.
+type Segment struct {
+	Name      string
+	Endpoints int // on other hosts
+	Hosts     int // that these are on
+	Drift     int // entries that the last look found different from the records
 }
 
 // A Lease is an address from a DHCP server.

@@ -100,3 +100,24 @@ func IsLinkName(s string) bool {
 		return !letter && !strings.ContainsRune("-_.@", r)
 	}) < 0
 }
+
+// SegmentAllowed is what Segment takes, in words.
+const SegmentAllowed = "at most 63 of a-z 0-9 - _, beginning with a letter or a number"
+
+// Segment returns a setter for the name of a segment, which is a part of keys that
+// all hosts of a cluster share.
+func Segment(dst *string) func(string) error {
+	return func(s string) error {
+		if len(s) == 0 || len(s) > 63 {
+			return errNotAllowed
+		}
+		for i, r := range []byte(s) {
+			letter := r >= 'a' && r <= 'z' || r >= '0' && r <= '9'
+			if !letter && (i == 0 || r != '-' && r != '_') {
+				return errNotAllowed
+			}
+		}
+		*dst = s
+		return nil
+	}
+}

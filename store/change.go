@@ -23,6 +23,7 @@ const (
 	kindAddress   kind = "addresses"
 	kindLivePorts kind = "live-ports"
 	kindLease     kind = "leases"
+	kindCluster   kind = "cluster"
 )
 
 // PutNetwork records n under its ID.

@@ -78,6 +78,8 @@ func (r Records) add(k kind, key string, value []byte) error {
 		return add(r.LivePorts, k, key, value)
 	case kindLease:
 		return add(r.Leases, k, key, value)
+	case kindCluster:
+		return add(r.Cluster, k, key, value)
 	}
 	return newer("records of kind %q", k)
 }

@@ -190,7 +190,7 @@ func TestOpenRefuses(t *testing.T) {
 			return err
 		}, want: ErrDamaged},
 		{name: "an unknown kind", edit: func(tx *bolt.Tx) error { _, err := tx.CreateBucket([]byte("policies")); return err }, want: ErrNewer, says: "policies"},
-		{name: "a newer schema", edit: func(tx *bolt.Tx) error { return putMeta(tx, metaSchema, currentSchema().version()+1) }, want: ErrNewer, says: "schema 4"},
+		{name: "a newer schema", edit: func(tx *bolt.Tx) error { return putMeta(tx, metaSchema, currentSchema().version()+1) }, want: ErrNewer, says: "schema 5"},
 		{name: "a newer layout of a value", edit: func(tx *bolt.Tx) error {
 			v := []byte{codecVersion + 1, 0, 0, 0, 0, '{', '}'}
 			binary.LittleEndian.PutUint32(v[1:], checksum(kindPool, "x", v))

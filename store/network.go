@@ -42,6 +42,18 @@ type Network struct {
 	// HostAddresses are its addresses, at most one a family.
 	HostLink      string       `json:",omitempty"`
 	HostAddresses []netip.Addr `json:",omitempty"`
+	// Overlay is this host's part in the segment that the network is; its
+	// HostAddresses are the host's own endpoint's. Zero for other modes.
+	Overlay Overlay `json:",omitzero"`
+}
+
+// An Overlay is a host's part in a VXLAN segment (RFC 7348).
+type Overlay struct {
+	Segment string // its name in the cluster
+	VNI     uint32 // 1 to 1<<24 - 1
+	Port    uint16 // UDP
+	Link    string // the VXLAN, a port of the network's Link
+	MAC     string // of the host's own endpoint, colon form
 }
 
 // A VLAN is a link of one VLAN of another link.

@@ -11,6 +11,7 @@ type Records struct {
 	Addresses map[string]Address
 	LivePorts map[string]LivePorts
 	Leases    map[string]Lease
+	Cluster   map[string]ClusterEntry
 }
 
 // NewRecords returns an empty set of records, ready for Apply.
@@ -22,6 +23,7 @@ func NewRecords() Records {
 		Addresses: map[string]Address{},
 		LivePorts: map[string]LivePorts{},
 		Leases:    map[string]Lease{},
+		Cluster:   map[string]ClusterEntry{},
 	}
 }
 
@@ -41,6 +43,8 @@ func (r Records) Apply(changes ...Change) {
 			apply(r.LivePorts, c)
 		case kindLease:
 			apply(r.Leases, c)
+		case kindCluster:
+			apply(r.Cluster, c)
 		default:
 			panic(fmt.Sprintf("store: change of unknown kind %q", c.kind))
 		}

@@ -18,7 +18,7 @@ const (
 
 // kinds returns every kind of record, one bucket each.
 func kinds() []kind {
-	return []kind{kindNetwork, kindEndpoint, kindPool, kindAddress, kindLivePorts, kindLease}
+	return []kind{kindNetwork, kindEndpoint, kindPool, kindAddress, kindLivePorts, kindLease, kindCluster}
 }
 
 func isKind(name kind) bool { return slices.Contains(kinds(), name) }
@@ -36,7 +36,7 @@ func (s *schema) version() int { return s.oldest + len(s.migrations) }
 // currentSchema is what this version of fairway writes. A new version is one
 // more migration here.
 func currentSchema() *schema {
-	return &schema{oldest: 1, migrations: []func(*bolt.Tx) error{addLivePorts, addLeases}}
+	return &schema{oldest: 1, migrations: []func(*bolt.Tx) error{addLivePorts, addLeases, addCluster}}
 }
 
 // migrate brings the file to the wanted schema, in one commit, after a backup.

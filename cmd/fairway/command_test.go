@@ -35,6 +35,24 @@ type shown struct {
 func (s shown) Networks() []store.Network   { return s.networks }
 func (s shown) Endpoints() []store.Endpoint { return s.endpoints }
 
+// spanning is a cluster of two hosts, one of them silent.
+type spanning struct{}
+
+func (spanning) ClusterHosts() admin.ClusterHosts {
+	at := time.Date(2026, 11, 1, 8, 0, 0, 0, time.UTC)
+	return admin.ClusterHosts{Cluster: "default", Self: "a", Hosts: []admin.ClusterHost{
+		{Name: "a", Address: netip.MustParseAddr("192.0.2.1"), Alive: true, Version: "1.0.0", Started: at, MTU: 1500, Segments: []string{"backbone"}, Endpoints: 3, Instance: "0a"},
+		{Name: "b", Address: netip.MustParseAddr("192.0.2.2"), Version: "1.0.0", Started: at, MTU: 1500, Segments: []string{}, Instance: "0b"},
+	}, Alarms: []string{"segment backbone: an alarm"}}
+}
+
+func (spanning) ForgetHost(_ context.Context, name string) error {
+	if name != "b" {
+		return fmt.Errorf("host %s: is alive", name)
+	}
+	return nil
+}
+
 // Leases: one was lost twice.
 func (s shown) Leases() ([]admin.LeaseState, uint64) { return s.leases, 2 }
 
@@ -157,7 +175,7 @@ func serveAdmin(t *testing.T, records admin.Records, ready bool) string {
 	if ready {
 		close(opened)
 	}
-	s := admin.New(admin.Options{Records: records, Publisher: publisher{}, Ready: opened, Events: happened(), Log: logrus.New()})
+	s := admin.New(admin.Options{Records: records, Publisher: publisher{}, Ready: opened, Events: happened(), Cluster: spanning{}, Log: logrus.New()})
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, l) }()

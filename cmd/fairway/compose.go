@@ -78,9 +78,13 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 	open.add(ports.Close)
 
 	leases := dhcp.New(dhcp.Options{Store: records, Instance: records.Instance(), Log: log}, all)
+	span, err := newOverlays(c, records, all, kernel, log, step)
+	if err != nil {
+		return p, err
+	}
 	var watcher *engine.Watcher
 	pools, err := ipam.New(ipam.Options{
-		Store: records, Pools: c.pools(), Instance: records.Instance(), Leases: leases, Log: log,
+		Store: records, Pools: c.pools(), Instance: records.Instance(), Leases: leases, Segments: span.segments(), Log: log,
 		HostSubnets: func(ctx context.Context) ([]netip.Prefix, error) { return takenSubnets(ctx, kernel, d) },
 		Stale: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
 			return d.Abandoned(ctx, space, subnet, ip)
@@ -96,7 +100,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 		return p, err
 	}
 	opts := driver.Options{
-		Instance: records.Instance(), Modes: modes(records.Instance(), kernel),
+		Instance: records.Instance(), Modes: modes(records.Instance(), kernel, overlayMode{span.host, span.settle}), Changed: span.changed,
 		Store: records, Kernel: kernel, Firewall: firewall, Ports: ports, Connections: nat.Connections{}, Pools: pools,
 		Sandboxes: nftables.NewInside(records.Instance(), step), Autoconf: kernel,
 		HostIPv6: nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
@@ -110,6 +114,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 		return p, fmt.Errorf("%s: %w", c.StateDir, err)
 	}
 	open.add(d.Close)
+	span.driver, span.pools = d, pools
 	changes, err := watchKernel(records.Instance(), d, log)
 	if err != nil {
 		return p, err
@@ -118,12 +123,13 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, leases, log)})
 	shown := operated{d, sentry, leases, backendName(firewall.Backend), log}
 	looks := newExaminer(c, log)
-	measure := measured{shown, kernel, pools, records, looks}
+	measure := measured{shown, kernel, pools, records, span, looks}
 	return parts{
 		backup: records.Backup, measured: measure, carried: measure.carried,
 		networks: d, addresses: pools, records: shown, publisher: d, peerEngine: engine.PeerEngine,
 		restore: d.Restore, repair: d.Reconcile,
-		tasks: []task{
+		cluster: span.shown(c),
+		tasks: append(span.tasks(), []task{
 			{"driver", d.Run},
 			{"DHCP", leases.Run},
 			{"watch Docker", watcher.Run},
@@ -134,7 +140,7 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 			{"doctor", looks.run},
 			{"reclaim addresses", reclaim(pools, log)},
 			{"back up", func(ctx context.Context) error { return records.BackupEvery(ctx, time.Hour) }},
-		},
+		}...),
 		apply: func(c config) error { return pools.SetDefaultPools(c.pools()) },
 		close: open.Close,
 	}, nil

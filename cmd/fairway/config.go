@@ -39,6 +39,7 @@ type config struct {
 	// MetricsAddress is where Prometheus reads, IP:PORT; "" nowhere.
 	MetricsAddress   string
 	MetricsEndpoints bool // each container has series of its own
+	Cluster          clusterConfig
 }
 
 // An addressPool is what IPAM takes subnets from when none is asked for.
@@ -76,6 +77,7 @@ func (c *config) flags(fs *pflag.FlagSet) {
 	fs.Var(&listenValue{&c.MetricsAddress}, "metrics-address", "`IP:PORT` where Prometheus reads metrics, without a password; \"\": nowhere")
 	fs.Var(&boolValue{&c.MetricsEndpoints}, "metrics-endpoints", "metrics of each container, not just of each network")
 	fs.Lookup("metrics-endpoints").NoOptDefVal = "true"
+	c.Cluster.flags(fs)
 	fs.Var(&choice{p: &c.LogLevel, allowed: logLevels()}, "log-level", "least `level` that is logged: error, warning, info, debug or trace")
 	fs.Var(&choice{p: &c.LogFormat, allowed: []string{"text", "json"}}, "log-format", "text or json")
 }

@@ -39,6 +39,7 @@ func TestConfigPrecedence(t *testing.T) {
 	standard := config{
 		Socket: "/run/docker/plugins/fairway.sock", AdminSocket: "/run/fairway/admin.sock", StateDir: "/var/lib/fairway",
 		Firewall: "auto", MarkMask: 0x30000000, RulePriority: 4000, IPForward: true, DockerSocket: "/var/run/docker.sock", LogLevel: "info", LogFormat: "text",
+		Cluster: clusterConfig{Name: "default"},
 	}
 	with := func(change func(*config)) config { c := standard; change(&c); return c }
 	tests := []struct {

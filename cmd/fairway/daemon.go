@@ -27,6 +27,7 @@ type parts struct {
 	addresses plugin.Addresses
 	records   admin.Records
 	publisher admin.Publisher
+	cluster   admin.Cluster // nil: there is none
 	// peerEngine names the engine behind a connection; nil: nobody knows.
 	peerEngine func(net.Conn) string
 	// restore makes the kernel equal to the records. Nothing that needs records
@@ -97,7 +98,7 @@ func (d *daemon) serve(ctx context.Context, s sockets, p parts) error {
 	options := admin.Options{
 		Records: p.records, Publisher: p.publisher, Backup: p.backup, Health: health, Ready: ready, Build: d.build,
 		Metrics: d.metrics.Handler(), Log: d.log,
-		Settings: d.settings, Repair: p.repair, Events: d.events, Carried: p.carried,
+		Settings: d.settings, Repair: p.repair, Events: d.events, Carried: p.carried, Cluster: p.cluster,
 	}
 	if d.tuner != nil {
 		options.Config = d.tuner.Settings

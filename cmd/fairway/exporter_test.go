@@ -53,7 +53,10 @@ func (someNetwork) Leases() []metrics.Lease { return nil }
 func (someNetwork) Findings() (f []metrics.Finding, at time.Time) {
 	return f, at
 }
-func (someNetwork) Kernel() metrics.Kernel    { return metrics.Kernel{} }
+func (someNetwork) Kernel() metrics.Kernel { return metrics.Kernel{} }
+func (someNetwork) Segments(context.Context) metrics.Segments {
+	return metrics.Segments{}
+}
 func (someNetwork) WaitingPorts() int         { return 0 }
 func (someNetwork) StoreSize() (int64, error) { return 1, nil }
 

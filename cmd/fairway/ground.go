@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fairway/admin"
+	"fairway/cluster"
 	"fairway/driver"
 	"fairway/link"
 	"fairway/nat"
@@ -109,11 +110,20 @@ func (g *ground) read(ctx context.Context) (err error) {
 	return err
 }
 
+// modes are those of the daemon, to look at records with.
+func (g *ground) modes() map[string]driver.Mode {
+	local := g.config.Cluster.local()
+	if !local.IsValid() {
+		local = cluster.Advertised(g.records)
+	}
+	return modes(g.instance, nil, overlayMode{host: overlayHost(g.instance, local)})
+}
+
 // work works out what the records want, and by whom.
 func (g *ground) work() {
 	log := logrus.New()
 	log.SetLevel(logrus.PanicLevel)
-	g.driver, g.wantErr = driver.New(driver.Options{Instance: g.instance, Modes: modes(g.instance, nil), Log: log}, g.records)
+	g.driver, g.wantErr = driver.New(driver.Options{Instance: g.instance, Modes: g.modes(), Log: log}, g.records)
 	if g.wantErr == nil {
 		g.links, g.firewall, g.guarded = g.driver.Wanted()
 	}

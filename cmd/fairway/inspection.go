@@ -151,7 +151,7 @@ func (in *inspection) view(network string) (valued, error) {
 	if !ok {
 		return nil, fmt.Errorf("network %s: was removed meanwhile", network)
 	}
-	found, err := modes(in.instance, nil)[n.Mode].View(n)
+	found, err := in.modes()[n.Mode].View(n)
 	if err != nil {
 		return nil, err
 	}

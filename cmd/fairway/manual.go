@@ -8,6 +8,7 @@ import (
 	"fairway/bridge"
 	"fairway/macvlan"
 	"fairway/option"
+	"fairway/overlay"
 	"fairway/transparent"
 
 	"github.com/spf13/cobra"
@@ -188,6 +189,7 @@ func optionTables() []modeOptions {
 		{"bridge", bridge.Table(&bridge.Options{})},
 		{"macvlan", macvlan.Table(&macvlan.Options{})},
 		{"ipvlan", macvlan.IPvlanTable(&macvlan.Options{})},
+		{"overlay", overlay.Table(&overlay.Options{})},
 		{"transparent", transparent.Table(&transparent.Options{})},
 	}
 }

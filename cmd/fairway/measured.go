@@ -17,6 +17,7 @@ type measured struct {
 	kernel  *link.Conn
 	pools   *ipam.Allocator
 	records *store.Store
+	span    *overlays
 	doctor  *examiner
 }
 
@@ -25,6 +26,8 @@ func (m measured) Endpoints() []store.Endpoint                  { return m.run.E
 func (m measured) Denied(ctx context.Context) map[string]uint64 { return m.run.Denied(ctx) }
 func (m measured) WaitingPorts() int                            { return len(m.run.WaitingPorts()) }
 func (m measured) StoreSize() (int64, error)                    { return m.records.Size() }
+
+func (m measured) Segments(ctx context.Context) metrics.Segments { return m.span.measured(ctx) }
 
 // Traffic turns the counters of the hosts' ends round: what the host sends there
 // the container receives.

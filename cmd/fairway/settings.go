@@ -133,7 +133,9 @@ func mayBeEmpty(f *pflag.Flag) bool {
 	switch v := f.Value.(type) {
 	case *pathValue:
 		return v.empty
-	case *listenValue:
+	case *nameValue:
+		return v.empty
+	case *listenValue, *urlsValue, *unicastValue, *plainValue:
 		return true
 	}
 	return false

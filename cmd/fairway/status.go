@@ -98,6 +98,15 @@ func printStatus(w io.Writer, s admin.Status, now time.Time) error {
 		}
 		fmt.Fprintf(t, "DHCP leases\t%d, %d bound, %d lost now, %d times since the start\n", all, s.Leases["bound"], s.Leases["lost"], s.LeasesLost)
 	}
+	if c := s.Cluster; c != nil {
+		fmt.Fprintf(t, "cluster\t%s: %d hosts, %d alive; this one is %s\n", c.Name, c.Hosts, c.Alive, c.Self)
+		if c.Trouble != "" {
+			fmt.Fprintf(t, "\ttakes no part: %s\n", printable(c.Trouble))
+		}
+		if c.Alarms > 0 {
+			fmt.Fprintf(t, "\t%d alarms: fairway cluster hosts\n", c.Alarms)
+		}
+	}
 	fmt.Fprintf(t, "firewall\t%s\n", s.Firewall)
 	switch {
 	case s.Trouble != "":

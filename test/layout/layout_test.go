@@ -17,17 +17,19 @@ import (
 // mayImport says which of our packages a package may import: a request goes one
 // way, plugin → driver → mode → link and nat, and store is below them all.
 var mayImport = map[string][]string{
-	"cmd/fairway":    {"admin", "bridge", "bugreport", "dhcp", "doctor", "driver", "engine", "event", "inspect", "install", "ipam", "link", "macvlan", "metrics", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "packaging", "plugin", "store", "trace", "transparent", "watch"},
+	"cmd/fairway":    {"admin", "bridge", "bugreport", "cluster", "dhcp", "doctor", "driver", "engine", "event", "inspect", "install", "ipam", "link", "macvlan", "metrics", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "overlay", "packaging", "plugin", "store", "trace", "transparent", "watch"},
 	"plugin":         {"driver", "ipam", "store", "link"},
 	"admin":          {"event", "store"},
 	"bugreport":      {},
 	"driver":         {"event", "link", "nat", "store", "option"},
 	"bridge":         {"link", "nat", "store", "option"},
 	"macvlan":        {"beside", "link", "nat", "store", "option"},
+	"overlay":        {"link", "nat", "store", "option"},
 	"beside":         {"link", "nat", "store"},
 	"transparent":    {"link", "nat", "store", "option"},
 	"ipam":           {"event", "store", "option"},
 	"dhcp":           {"event", "store"},
+	"cluster":        {"store"},
 	"doctor":         {"admin", "link", "nat", "store"},
 	"engine":         {"event"},
 	"event":          {},

@@ -14,6 +14,9 @@ func (h *Host) StartFairway(t testing.TB, args ...string) {
 	}
 }
 
+// SetFairway sets what more arguments the daemon gets when it is started next.
+func (h *Host) SetFairway(args []string) { h.config.Fairway = args }
+
 func (h *Host) startFairway(args ...string) error {
 	if err := h.tools.fairway; err != nil {
 		return err

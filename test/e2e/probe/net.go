@@ -88,7 +88,7 @@ func serveUDP(network, addr, name string) error {
 }
 
 func answerUDP(c *net.UDPConn, name string) {
-	buf, oob := make([]byte, 2048), make([]byte, 128)
+	buf, oob := make([]byte, 1<<16), make([]byte, 128)
 	for {
 		n, on, _, from, err := c.ReadMsgUDP(buf, oob)
 		if err != nil {
@@ -200,6 +200,40 @@ func talk(args []string) error {
 	}
 	fmt.Printf("%d answers, longest wait %d ms\n", answers, longest.Milliseconds())
 	return nil
+}
+
+// large sends one datagram of a size and wants it back.
+func large(args []string) error {
+	if len(args) != 2 {
+		return fmt.Errorf("large: want ADDRESS BYTES")
+	}
+	n, err := strconv.Atoi(args[1])
+	if err != nil || n < 1 || n > 60000 {
+		return fmt.Errorf("large %s: want BYTES up to 60000", args[1])
+	}
+	c, err := net.Dial("udp", args[0])
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	text := strings.Repeat("x", n)
+	for range 3 {
+		if _, err = fmt.Fprint(c, text); err != nil {
+			return err
+		}
+		if err = c.SetReadDeadline(time.Now().Add(time.Second / 3)); err != nil {
+			return err
+		}
+		buf, m := make([]byte, 1<<16), 0
+		if m, err = c.Read(buf); err == nil {
+			if !strings.HasSuffix(string(buf[:m]), text) {
+				return fmt.Errorf("large: other bytes came back than were sent")
+			}
+			fmt.Println(n)
+			return nil
+		}
+	}
+	return err
 }
 
 // flood sends a datagram each millisecond, whatever becomes of them.

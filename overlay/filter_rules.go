@@ -1,0 +1,112 @@
+package overlay
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+)
+
+func (f *Filter) sets() []*nftables.Set {
+	set := func(name, comment string, key ...nftables.SetDatatype) *nftables.Set {
+		return &nftables.Set{Table: f.table, Name: name, Comment: comment, KeyType: nftables.MustConcatSetType(key...)}
+	}
+	vni := nftables.TypeMark // four bytes that are no address
+	return []*nftables.Set{
+		set(setSegments, "UDP ports and VNIs of this host's segments", nftables.TypeInetService, vni),
+		set(membersOf(false), "the hosts that have a segment", vni, nftables.TypeIPAddr),
+		set(membersOf(true), "the hosts that have a segment", vni, nftables.TypeIP6Addr),
+	}
+}
+
+// A rule says what it is for.
+type rule struct {
+	comment string
+	exprs   []expr.Any
+}
+
+// A chain is one of the table; hook is nil if it isn't a base chain.
+type chain struct {
+	name  string
+	hook  *nftables.ChainHook
+	rules []rule
+}
+
+// The registers that rules use: keys of sets are in a row of them, in words of
+// four bytes.
+const (
+	reg    = unix.NFT_REG_1
+	second = unix.NFT_REG32_01
+)
+
+// vni loads the VNI that a UDP packet has if it is VXLAN, less what is behind it
+// (RFC 7348 section 5).
+func vni(register uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: 12, Len: 4},
+		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: []byte{0xff, 0xff, 0xff, 0}, Xor: make([]byte, 4)},
+	}
+}
+
+func chains() []chain {
+	member := func(family byte, offset, length uint32) []expr.Any {
+		out := []expr.Any{
+			&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{family}},
+		}
+		out = append(out, vni(reg)...)
+		return append(out, &expr.Payload{DestRegister: second, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length},
+			&expr.Lookup{SourceRegister: reg, SetName: membersOf(family == unix.NFPROTO_IPV6)}, &expr.Verdict{Kind: expr.VerdictAccept})
+	}
+	ours := []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{unix.IPPROTO_UDP}},
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+	}
+	ours = append(append(ours, vni(second)...),
+		&expr.Lookup{SourceRegister: reg, SetName: setSegments}, &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainVXLAN})
+	return []chain{
+		{name: chainVXLAN, rules: []rule{
+			{"from a host of the segment", member(unix.NFPROTO_IPV4, 12, 4)},
+			{"from a host of the segment", member(unix.NFPROTO_IPV6, 8, 16)},
+			{"from anybody else", []expr.Any{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}}},
+		}},
+		{name: chainInput, hook: nftables.ChainHookInput, rules: []rule{{"frames of segments, to this host", ours}}},
+		{name: chainForward, hook: nftables.ChainHookForward, rules: []rule{{"and from others by way of it, before their address is translated", ours}}},
+	}
+}
+
+func (f *Filter) addChains(conn *nftables.Conn) {
+	for _, c := range chains() {
+		made := &nftables.Chain{Name: c.name, Table: f.table}
+		if c.hook != nil {
+			made.Type, made.Hooknum, made.Priority = nftables.ChainTypeFilter, c.hook, nftables.ChainPriorityRef(priority)
+		}
+		conn.AddChain(made)
+		for _, r := range c.rules {
+			conn.AddRule(&nftables.Rule{
+				Table: f.table, Chain: made, Exprs: r.exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, f.comment(r)),
+			})
+		}
+	}
+}
+
+// comment marks a rule as the instance's and says what it is for.
+func (f *Filter) comment(r rule) string { return "fairway:" + f.opts.Instance + " " + r.comment }
+
+// signature returns the same text for rules that mean the same.
+func signature(exprs []expr.Any, comment string) string {
+	var b strings.Builder
+	for _, e := range exprs {
+		switch e := e.(type) {
+		case *expr.Counter:
+			b.WriteString("counter;")
+		case *expr.Lookup:
+			fmt.Fprintf(&b, "lookup %d %s %v;", e.SourceRegister, e.SetName, e.Invert)
+		default:
+			fmt.Fprintf(&b, "%T %+v;", e, e)
+		}
+	}
+	return b.String() + comment
+}
