@@ -29,7 +29,7 @@ VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v
 release: ## make packages (deb, rpm, apk), archives and bills of materials of both architectures in bin/release
 	packaging/release/make bin/release $(VERSION)
 
-test: lint test-unit test-mutants test-kernel test-vm test-e2e ## run all tests but those in the virtual machine (root; under 30 minutes)
+test: lint test-unit test-mutants test-kernel test-vm test-e2e ## run all tests but those of releases and the long ones in the virtual machine (root; under 30 minutes)
 
 test-unit: ## run the tests that need no root (under 3 minutes)
 	$(GO) test ./...
