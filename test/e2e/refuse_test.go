@@ -31,7 +31,7 @@ func TestBadOptions(t *testing.T) {
 			{[]string{"-o", "com.docker.network.host_ipv4=fd00::1"}, []string{"host_ipv4", "fd00::1"}},
 			{[]string{"-o", "com.docker.network.bridge.host_binding_ipv4=everywhere"}, []string{"host_binding_ipv4", "everywhere"}},
 			{[]string{"-o", "mode=brigde"}, []string{"mode", "brigde", "bridge"}},
-			{[]string{"-o", "mode=overlay"}, []string{"mode", "overlay", "bridge"}},
+			{[]string{"-o", "mode=overlay"}, []string{"mode", "overlay", "segment"}},
 			{[]string{"-o", "encrypted=true"}, []string{"encrypted"}},
 			{[]string{"-o", "antispoof=maybe"}, []string{"antispoof", "maybe"}},
 			{[]string{"-o", "routes=10.0.0.0/8"}, []string{"routes", "10.0.0.0/8", "via"}},

@@ -20,7 +20,7 @@ import (
 )
 
 // How much of level 2 is played: sequences by each of a few threads, which mostly
-// wait for the kernel.
+// wait for the kernel, as the other tests of level 2 do, at the same time.
 const (
 	realThreads   = 4
 	realSequences = 50
@@ -63,6 +63,7 @@ func playReal(t *testing.T, binary, firewall string, lines []line, each func(w *
 // TestRealCases plays on this kernel what once failed, where a daemon that dies
 // is all that it takes.
 func TestRealCases(t *testing.T) {
+	t.Parallel()
 	binary := build(t)
 	for i, c := range cases() {
 		if strings.Contains(c.lines, "!f") || strings.Contains(c.lines, "observe") {
@@ -82,6 +83,7 @@ func TestRealCases(t *testing.T) {
 
 // TestReal plays random sequences with a process that is killed, on this kernel.
 func TestReal(t *testing.T) {
+	t.Parallel()
 	binary := build(t)
 	var played, calls, deaths atomic.Int64
 	t.Run("threads", func(t *testing.T) {
@@ -194,6 +196,7 @@ func realMishap(t *rapid.T, kinds []chance) string {
 // and in the kernel after each line must be the same. A difference is a mistake
 // of the one of memory.
 func TestSameOnBoth(t *testing.T) {
+	t.Parallel()
 	binary := build(t)
 	randomly(t, 0, bothSequences, realGenerator(false), func(lines []line) error {
 		var want []string
