@@ -278,7 +278,7 @@ func (s *sim) run(t testing.TB) {
 			}
 			return out
 		},
-		TTL: 2 * time.Second, Patience: 3 * time.Second, Log: logTo(t, s.name),
+		TTL: 2 * time.Second, Patience: 10 * time.Second, Log: logTo(t, s.name),
 	}, records)
 	if err != nil {
 		t.Fatal(err)

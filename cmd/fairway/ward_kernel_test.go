@@ -61,10 +61,13 @@ exec SELF "$@"
 END
 cat >/run/bin/systemctl <<'END'
 #!/bin/sh
+ended() { # with all of its threads, so that its sockets are closed
+	while [ -e /proc/$1 ] && ! { grep -q '^State:.Z' /proc/$1/status && [ $(ls /proc/$1/task | wc -l) = 1 ]; } 2>/dev/null; do sleep 0.02; done
+}
 case "$1 $2" in
 "restart fairway") systemctl stop fairway; exec systemctl start fairway ;;
-"stop fairway") kill $(cat /run/pid); while readlink /proc/$(cat /run/pid)/exe >/dev/null; do sleep 0.02; done ;;
-"kill fairway") kill -9 $(cat /run/pid); while readlink /proc/$(cat /run/pid)/exe >/dev/null; do sleep 0.02; done ;;
+"stop fairway") kill $(cat /run/pid); ended $(cat /run/pid) ;;
+"kill fairway") kill -9 $(cat /run/pid); ended $(cat /run/pid) ;;
 "start fairway")
 	fairway daemon --log-level debug >>/run/log 2>&1 & echo $! >/run/pid
 	fairway status --check ready --wait 20s ;;
