@@ -193,6 +193,8 @@ type Options struct {
 	IPForward bool
 	// Refresh asks for a look at the engine soon; it doesn't wait.
 	Refresh func()
+	// Look returns when what the engine knows now has been told, or with ctx.
+	Look func(ctx context.Context) error
 	// Changed says that networks or endpoints were made or went; nil: nobody is told.
 	// It doesn't wait.
 	Changed func()

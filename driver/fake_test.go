@@ -41,6 +41,7 @@ type world struct {
 	leases    map[netip.Addr]store.Lease      // from DHCP servers
 	parents   []string                        // that pools are leased from
 	log       *logtest.Hook                   // what was said
+	look      func(context.Context)           // the engine tells what it knows
 	refreshed int                             // looks at the engine that were asked for
 	held      map[string][]string             // the host's ports, by owner
 	onLAN     map[netip.Addr]net.HardwareAddr // who has addresses there
@@ -90,7 +91,13 @@ func (w *world) start(t *testing.T, records store.Records) *driver.Driver {
 			View:   func(n store.Network) (driver.View, error) { return transparent.New("test", n) },
 		}},
 		Store: w, Kernel: w, Firewall: firewall{w}, Ports: hostPorts, Connections: connections{w}, Pools: pools{w},
-		Guard: w.guard, Sandboxes: w.boxes, Autoconf: w.autoconf, HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ }, Log: log,
+		Guard: w.guard, Sandboxes: w.boxes, Autoconf: w.autoconf, HostIPv6: !w.noIPv6, Refresh: func() { w.refreshed++ },
+		Look: func(ctx context.Context) error {
+			if w.look != nil {
+				w.look(ctx)
+			}
+			return nil
+		}, Log: log,
 	}, records)
 	must(t, err)
 	must(t, d.Restore(t.Context()))

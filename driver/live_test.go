@@ -1,13 +1,13 @@
 package driver_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"fairway/driver"
 	"fairway/nat"
@@ -205,10 +205,7 @@ func TestUnknownContainer(t *testing.T) {
 		// One that has just started has no name yet: it is waited for.
 		w.sandboxes["/run/netns/d"] = true
 		attach(t, d, endpoint("d", "10.1.0.5/24"), "/run/netns/d")
-		go func() {
-			time.Sleep(time.Second)
-			d.Observe(t.Context(), seen("a", "b", "d"))
-		}()
+		w.look = func(ctx context.Context) { d.Observe(ctx, seen("a", "b", "d")) }
 		if _, _, err := d.AddPorts(t.Context(), "name-d", "", []store.PortBinding{tcp(9090, 80)}); err != nil {
 			t.Error(err)
 		}

@@ -14,27 +14,20 @@ import (
 // running finds the endpoint of a running container: on the network that is
 // named, or else where it has its gateway.
 func (d *Driver) running(ctx context.Context, container, network string) (store.Endpoint, error) {
-	for try := 0; ; try++ {
-		e, err := d.pick(container, network)
-		// A container that was just started may not have its name yet.
-		if err == nil || try == lookTries || !errors.Is(err, errUnknown) {
-			return e, err
-		}
-		d.opts.Refresh()
-		select {
-		case <-ctx.Done():
-			return e, err
-		case <-time.After(lookPause):
-		}
+	e, err := d.pick(container, network)
+	if !errors.Is(err, errUnknown) {
+		return e, err
 	}
+	// A container that was just started may not have its name yet.
+	look, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	_ = d.opts.Look(look) // then it stays unknown
+	return d.pick(container, network)
 }
 
-// How long an unknown container is waited for: the engine's word of one that
-// has just started comes within a second.
-const (
-	lookTries = 8
-	lookPause = 250 * time.Millisecond
-)
+// lookTime is how long the engine is waited for that may know the container: it
+// answers within a tenth of a second, unless it has much to do.
+const lookTime = 15 * time.Second
 
 var errUnknown = errors.New("is not running on a network of fairway's") //nolint:gochecknoglobals // an error value
 

@@ -33,6 +33,7 @@ type Watcher struct {
 	opts  Options
 	pace  pace
 	hints chan struct{} // holds at most one: they say no more than "look"
+	waits chan chan<- struct{}
 }
 
 // New returns a watcher that Run starts.
@@ -41,6 +42,7 @@ func New(opts Options) *Watcher {
 		opts:  opts,
 		pace:  pace{interval: cmp.Or(opts.Interval, 30*time.Second), settle: 200 * time.Millisecond, pause: time.Second},
 		hints: make(chan struct{}, 1),
+		waits: make(chan chan<- struct{}),
 	}
 }
 
@@ -50,6 +52,27 @@ func (w *Watcher) Refresh() {
 	select {
 	case w.hints <- struct{}{}:
 	default: // one is asked for already, and it is yet to begin
+	}
+}
+
+// Look waits until a view has been handled that the engine was asked for after
+// the call, which is done at once: somebody waits. It gives up when ctx ends, and
+// where no engine is watched. No call of the plugin protocol may use it.
+func (w *Watcher) Look(ctx context.Context) error {
+	if w.opts.Socket == "" {
+		return errors.New("engine: none is watched")
+	}
+	done := make(chan struct{})
+	select {
+	case w.waits <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -133,7 +156,7 @@ func (w *Watcher) session(ctx context.Context) (reached bool, err error) {
 		case <-ctx.Done():
 			return nil
 		}
-		return w.pace.run(ctx, w.hints, func() error {
+		return w.pace.run(ctx, w.hints, w.waits, func() error {
 			v, err := c.look(ctx, id, w.asked())
 			if err != nil {
 				return err
@@ -169,8 +192,10 @@ type pace struct {
 const restFactor = 10
 
 // run looks at once, then after each interval, and after hints: many of them
-// cause one look. It returns when a look fails, or nil when ctx ends.
-func (p pace) run(ctx context.Context, hints <-chan struct{}, look func() error) error {
+// cause one look. Who waits is looked for at once, and told by closing what it
+// sent. It returns when a look fails, or nil when ctx ends.
+func (p pace) run(ctx context.Context, hints <-chan struct{}, waits <-chan chan<- struct{}, look func() error) error {
+	var waiting []chan<- struct{}
 	for {
 		select {
 		case <-hints: // this look answers it
@@ -180,11 +205,18 @@ func (p pace) run(ctx context.Context, hints <-chan struct{}, look func() error)
 		if err := look(); err != nil {
 			return err
 		}
+		for _, w := range waiting {
+			close(w)
+		}
+		waiting = nil
 		end := time.Now()
 		soonest := end.Add(max(p.pause, restFactor*end.Sub(start)))
 		select {
 		case <-ctx.Done():
 			return nil
+		case w := <-waits:
+			waiting = append(waiting, w)
+			continue
 		case <-time.After(max(p.interval, soonest.Sub(end))):
 			continue
 		case <-hints:
@@ -192,6 +224,8 @@ func (p pace) run(ctx context.Context, hints <-chan struct{}, look func() error)
 		select {
 		case <-ctx.Done():
 			return nil
+		case w := <-waits:
+			waiting = append(waiting, w)
 		case <-time.After(max(p.settle, time.Until(soonest))):
 		}
 	}

@@ -392,7 +392,7 @@ func TestPace(t *testing.T) {
 					}()
 				}
 				looks := 0
-				err := w.pace.run(ctx, w.hints, func() error { looks++; time.Sleep(c.cost); return nil })
+				err := w.pace.run(ctx, w.hints, w.waits, func() error { looks++; time.Sleep(c.cost); return nil })
 				if err != nil || looks < c.want-1 || looks > c.want+1 {
 					t.Errorf("%d looks, %v; want %d", looks, err, c.want)
 				}
@@ -408,7 +408,7 @@ func TestPaceAnswers(t *testing.T) {
 		start := time.Now()
 		var at []time.Duration
 		enough := errors.New("enough")
-		err := w.pace.run(t.Context(), w.hints, func() error {
+		err := w.pace.run(t.Context(), w.hints, w.waits, func() error {
 			at = append(at, time.Since(start))
 			switch len(at) {
 			case 1:
@@ -477,4 +477,38 @@ func run(t *testing.T, w *Watcher) {
 func quiet() logrus.FieldLogger {
 	log, _ := logtest.NewNullLogger()
 	return log
+}
+
+// Who waits is answered by a look that began after the question, without the
+// rest that a slow engine has; without an engine the wait ends with its context.
+func TestLookForOneWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		w := New(Options{Socket: "/none"})
+		looks := 0
+		go func() {
+			_ = w.pace.run(ctx, w.hints, w.waits, func() error { looks++; time.Sleep(2 * time.Second); return nil })
+		}()
+		time.Sleep(time.Second) // in the middle of the first
+		start := time.Now()
+		if err := w.Look(ctx); err != nil || looks != 2 || time.Since(start) != 3*time.Second {
+			t.Errorf("%v after %d looks, %v; want nil after the second, 3 s", err, looks, time.Since(start))
+		}
+		w.Refresh()
+		time.Sleep(time.Second) // a hint waits for its rest: it is no obstacle
+		start = time.Now()
+		if err := w.Look(ctx); err != nil || looks != 3 || time.Since(start) != 2*time.Second {
+			t.Errorf("%v after %d looks, %v; want nil after the third, 2 s", err, looks, time.Since(start))
+		}
+		cancel()
+		synctest.Wait()
+		late, end := context.WithTimeout(t.Context(), time.Second)
+		defer end()
+		if err := w.Look(late); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without an engine: %v", err)
+		}
+	})
+	if err := New(Options{}).Look(t.Context()); err == nil {
+		t.Error("a look without a socket")
+	}
 }

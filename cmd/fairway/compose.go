@@ -103,7 +103,8 @@ func compose(ctx context.Context, c config, log logrus.FieldLogger, committed fu
 		Instance: records.Instance(), Modes: modes(records.Instance(), kernel, overlayMode{span.host, span.settle}), Changed: span.changed,
 		Store: records, Kernel: kernel, Firewall: firewall, Ports: ports, Connections: nat.Connections{}, Pools: pools,
 		Sandboxes: nftables.NewInside(records.Instance(), step), Autoconf: kernel,
-		HostIPv6: nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() }, Log: log,
+		HostIPv6: nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() },
+		Look: func(ctx context.Context) error { return watcher.Look(ctx) }, Log: log,
 	}
 	if sentry != nil {
 		opts.Guard = sentry

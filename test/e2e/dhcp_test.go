@@ -121,7 +121,7 @@ func TestSLAAC(t *testing.T) {
 		a := serve(t, h, "a1", "--network", "lan", "--mac-address", dhcpMAC)
 		const made = "2001:db8:1:0:11:22ff:fe33:4466" // of dhcpMAC
 		var rows []map[string]any
-		for range 200 {
+		for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 			var err error
 			if rows, err = h.Listed("endpoints"); err != nil {
 				t.Fatal(err)
@@ -129,7 +129,6 @@ func TestSLAAC(t *testing.T) {
 			if strings.Contains(fmt.Sprint(rows), made+"/64") {
 				break
 			}
-			time.Sleep(50 * time.Millisecond)
 		}
 		if !strings.Contains(fmt.Sprint(rows), "slaac:["+made+"/64]") {
 			t.Errorf("endpoints %v, want %s", rows, made)
@@ -147,7 +146,7 @@ func leased(t *testing.T, h *lab.Host, ip, state string) {
 	t.Helper()
 	var rows []map[string]any
 	var err error
-	for range 100 {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if rows, err = h.Listed("leases"); err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +155,6 @@ func leased(t *testing.T, h *lab.Host, ip, state string) {
 				return
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Errorf("leases %v, want %s %s", rows, ip, state)
 }

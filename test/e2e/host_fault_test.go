@@ -103,7 +103,7 @@ func TestReboot(t *testing.T) {
 func nothingOfOurs(t *testing.T, h *lab.Host) {
 	t.Helper()
 	var left string
-	for range 50 {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		left = h.Sh(t, `
 			ip -o link | grep -E 'alias fairway:|: fw[bvi]|: veth' || true
 			{ iptables-save; ip6tables-save; nft list table inet fairway; } 2>/dev/null | grep -E '10\.99\.|fd99:|-[io] fw' || true
@@ -122,7 +122,6 @@ func nothingOfOurs(t *testing.T, h *lab.Host) {
 		if left == "" {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 	t.Errorf("left behind after all was removed:\n%s", left)
 }

@@ -112,7 +112,7 @@ func TestHostAccess(t *testing.T) {
 func portsListed(t *testing.T, h *lab.Host, want ...string) {
 	t.Helper()
 	var missing, got []string
-	for range 20 {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		rows, err := h.Listed("ports")
 		if err != nil {
 			t.Fatal(err)
@@ -129,7 +129,6 @@ func portsListed(t *testing.T, h *lab.Host, want ...string) {
 		if len(missing) == 0 {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 	t.Errorf("fairway ports lacks %q:\n%s", missing, strings.Join(got, "\n"))
 }

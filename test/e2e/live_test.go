@@ -127,10 +127,10 @@ func wantPort(t *testing.T, h *lab.Host, port int, key, want string) {
 // eventually waits for what comes by itself, as long as the daemon may take.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(2 * patience); time.Now().Before(end); time.Sleep(200 * time.Millisecond) {
 		if is() {
 			return
 		}
 	}
-	t.Errorf("%s: not within 40 s", what)
+	t.Errorf("%s: not within %v", what, 2*patience)
 }

@@ -126,11 +126,10 @@ func macvlanRows() []macvlanRow {
 					t.Errorf("a second container: %q", out)
 				}
 				h.Docker(t, "rm", "--force", "a1", "b1")
-				for range 20 { // it goes a little later
+				for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { // it goes a little later
 					if linkValue(t, machine(h.Machine), "eth7", "link/ether") == before {
 						return
 					}
-					time.Sleep(100 * time.Millisecond)
 				}
 				t.Error("the parent didn't get its own MAC address back")
 			},
@@ -352,7 +351,7 @@ func TestMacvlanLife(t *testing.T) {
 func remarks(t *testing.T, h *lab.Host, remark string) {
 	t.Helper()
 	var got string
-	for range 50 {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		rows, err := h.Listed("networks")
 		if err != nil {
 			t.Fatal(err)
@@ -365,7 +364,6 @@ func remarks(t *testing.T, h *lab.Host, remark string) {
 		if got == remark || remark == "" && got == "<nil>" {
 			return
 		}
-		time.Sleep(100 * time.Millisecond)
 	}
 	t.Errorf("remark %q, want %q", got, remark)
 }

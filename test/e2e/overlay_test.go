@@ -125,7 +125,7 @@ func TestOverlay(t *testing.T) {
 		if err := h.Engine().RemoveAll(); err != nil {
 			t.Error(err)
 		}
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 			left := h.Sh(t, "ip -o link | grep -o 'fw[bvxi][0-9a-f]*' || true; nft list tables | grep overlay || true")
 			if left == "" {
 				break
@@ -172,7 +172,7 @@ func overlayFaults(t *testing.T, hosts []*lab.Host, etcd *lab.Etcd, parties map[
 			t.Fatal(err)
 		}
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
 		if _, err := parties[a].askOnce("tcp", net.JoinHostPort(addresses[c][0], "80")); err != nil {
 			break
 		}

@@ -5,4 +5,4 @@ package e2e
 import "time"
 
 // patience is longer in the virtual machine, whose processor is emulated.
-const patience = 40 * time.Second
+const patience = 60 * time.Second

@@ -97,7 +97,7 @@ func (d *daemon) compose(disk *records, log logrus.FieldLogger, found store.Reco
 		}},
 		Store: disk, Kernel: d.conn, Firewall: d.filter, Ports: d.table,
 		Connections: connections{d.process}, Pools: d.ipam, IPForward: true, HostIPv6: true, Sandboxes: sandboxes{d.process},
-		Refresh: func() {}, Log: log, Grace: grace,
+		Refresh: func() {}, Look: func(context.Context) error { return nil }, Log: log, Grace: grace,
 	}, found)
 	return err
 }

@@ -50,9 +50,9 @@ func (m *Machine) start(args ...string) (*Background, error) {
 	select {
 	case b.first = <-line:
 		return b, nil
-	case <-time.After(5 * time.Second):
+	case <-time.After(startTime):
 		b.stop()
-		return nil, fmt.Errorf("lab: start %s: printed nothing in 5 s", b.what)
+		return nil, fmt.Errorf("lab: start %s: printed nothing in %v", b.what, startTime)
 	}
 }
 

@@ -54,12 +54,11 @@ func (s *DHCPServer) Stop() {
 func (s *DHCPServer) Says(t testing.TB, what string) {
 	t.Helper()
 	var text []byte
-	for range 100 {
+	for end := time.Now().Add(settleTime); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		text, _ = os.ReadFile(s.log)
 		if strings.Contains(string(text), what) {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Errorf("the DHCP server never said %q:\n%s", what, text)
 }

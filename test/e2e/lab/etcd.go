@@ -56,12 +56,11 @@ func (e *Etcd) Start(t testing.TB) {
 	if err := e.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for range 200 {
+	for end := time.Now().Add(settleTime); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		// It says nothing to who has no certificate, but takes the connection.
 		if out, _ := e.lan.Neighbour.try("/fw/probe", "ask", "tcp", Neighbour+":2379"); !strings.Contains(out, "refused") {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatal("lab: etcd doesn't listen")
 }

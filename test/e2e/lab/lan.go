@@ -64,11 +64,10 @@ func (l *LAN) Close() error {
 func (l *LAN) Sees(t testing.TB, proto, address string) {
 	t.Helper()
 	line := proto + " " + address
-	for range 20 {
+	for end := time.Now().Add(settleTime); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if _, err := l.Neighbour.try("grep", "-qxF", line, "/run/seen"); err == nil {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Errorf("the neighbour was not asked by %s; last askers:\n%s", line, l.Neighbour.Exec(t, "tail", "-5", "/run/seen"))
 }

@@ -113,16 +113,14 @@ func (d *Dockerd) RemoveAll() error {
 		}
 	}
 	// docker rm answers before the engine has counted the endpoint down.
-	for range 10 {
+	for deadline := time.Now().Add(settleTime); ; time.Sleep(200 * time.Millisecond) {
 		if ids, err = d.Try("network", "ls", "--quiet", "--filter", "type=custom"); err != nil || ids == "" {
 			return err
 		}
-		if _, err = d.Try(append([]string{"network", "rm"}, strings.Fields(ids)...)...); err == nil {
-			return nil
+		if _, err = d.Try(append([]string{"network", "rm"}, strings.Fields(ids)...)...); err == nil || time.Now().After(deadline) {
+			return err
 		}
-		time.Sleep(200 * time.Millisecond)
 	}
-	return err
 }
 
 // state reads what the host holds.
