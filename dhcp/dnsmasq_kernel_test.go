@@ -117,7 +117,7 @@ func TestRenewAndServerChange(t *testing.T) {
 	l.run("ip", "link", "set", "mac0", "up")
 	renewed := func(since time.Time) store.Lease {
 		t.Helper()
-		for range 300 {
+		for range 600 {
 			if now := m.leases()[0]; now.Obtained.After(since) {
 				return now
 			}

@@ -93,7 +93,7 @@ func TestKea(t *testing.T) {
 			m.keep(got)
 			inside(l, got)
 			var last store.Lease
-			for range 300 {
+			for range 600 {
 				if last = m.leases()[0]; last.Obtained.After(got.Obtained) {
 					break
 				}

@@ -145,7 +145,7 @@ func (s *server) said() string {
 // says waits until the server has logged something.
 func (s *server) says(t testing.TB, what string) {
 	t.Helper()
-	for range 200 {
+	for range 600 {
 		if strings.Contains(s.said(), what) {
 			return
 		}
@@ -246,7 +246,7 @@ func (l *lan) acquire(c *Client, want store.Lease) store.Lease {
 func becomes(t testing.TB, c *Client, states ...string) Status {
 	t.Helper()
 	var last []Status
-	for range 300 {
+	for range 600 {
 		last = c.Leases()
 		if len(last) > 0 && slices.Contains(states, last[0].State) {
 			return last[0]

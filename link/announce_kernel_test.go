@@ -27,7 +27,7 @@ func TestAnnounce(t *testing.T) {
 	}
 	for _, ip := range ips {
 		var got string
-		for range 100 { // the port forwards once its carrier is seen
+		for range 1000 { // the port forwards once its carrier is seen
 			if err := c.Announce(t.Context(), "", "br0", mac, ips...); err != nil {
 				t.Fatal(err)
 			}

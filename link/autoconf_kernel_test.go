@@ -75,7 +75,7 @@ func TestAutoconf(t *testing.T) {
 func has(t *testing.T, c *Conn, want Set, sandbox, address string, route bool) {
 	t.Helper()
 	var all []netip.Prefix
-	for range 300 {
+	for range 600 {
 		var err error
 		if all, err = c.Autoconfigured(t.Context(), want); err != nil {
 			t.Fatal(err)

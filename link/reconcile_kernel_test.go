@@ -183,7 +183,7 @@ func TestDeadSandbox(t *testing.T) {
 	}
 	end()
 	for i := 0; slices.Contains(names(t, c), "fwv1"); i++ {
-		if i == 100 {
+		if i == 600 {
 			t.Fatal("the pair survived its sandbox")
 		}
 		time.Sleep(50 * time.Millisecond)

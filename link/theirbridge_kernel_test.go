@@ -31,7 +31,7 @@ func newTheirBridge(t *testing.T, c *Conn, mtu string) {
 	} {
 		runIn(t, c, strings.Fields(do)...)
 	}
-	for range 500 { // the kernel sees a carrier some time later
+	for range 2000 { // the kernel sees a carrier some time later
 		if strings.Contains(run(t, "ip", "link", "show", "br0"), "state UP") {
 			return
 		}

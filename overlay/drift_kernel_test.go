@@ -130,7 +130,7 @@ func TestLinkAgain(t *testing.T) {
 			ended <- h.plane.Run(ctx)
 		}()
 		h.plane.Wake()
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 			there := strings.Contains(run(t, "bridge", "fdb", "show", "dev", "fwx1"), late.MAC.String()+" dst "+l.hosts[1].addr.String())
 			if there && strings.Contains(run(t, "nft", "list", "tables"), tableName) {
 				break

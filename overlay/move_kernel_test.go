@@ -161,7 +161,7 @@ func (s *stream) wait(t testing.TB, name string) {
 	for len(s.names) > 0 {
 		<-s.names
 	}
-	end := time.After(10 * time.Second)
+	end := time.After(30 * time.Second)
 	for {
 		select {
 		case n := <-s.names:

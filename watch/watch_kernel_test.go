@@ -77,7 +77,7 @@ func await(t *testing.T, what string, looks <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-looks:
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatalf("no look at %s", what)
 	}
 }

@@ -35,8 +35,12 @@ func TestTraceLive(t *testing.T) {
 			defer close(done)
 			out, err = w.try(t, "fairway trace outside 192.0.2.1:8080 --live 1500ms --json 2>/run/said")
 		}()
-		for range 6 { // until it watches, and a while longer
-			time.Sleep(200 * time.Millisecond)
+		for watching := true; watching; { // from before it watches until it doesn't any more
+			select {
+			case <-done:
+				watching = false
+			case <-time.After(100 * time.Millisecond):
+			}
 			_, _ = w.tryWithin("out", func() (any, error) {
 				conn, err := net.DialTimeout("tcp", "192.0.2.1:8080", 50*time.Millisecond)
 				if err == nil {
@@ -45,7 +49,6 @@ func TestTraceLive(t *testing.T) {
 				return nil, err
 			})
 		}
-		<-done
 		if c.undo != "" {
 			w.sh(t, c.undo)
 		}

@@ -21,7 +21,7 @@ import (
 
 // soon is generous: a repair takes some 50 ms, and the look that needs no
 // notification comes every 30 s.
-const soon = 2 * time.Second
+const soon = 12 * time.Second
 
 // A harm is what somebody does with a script, and a part of what the daemon
 // says that it found.

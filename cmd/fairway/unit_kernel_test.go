@@ -208,7 +208,7 @@ func TestUnitsUnderSystemd(t *testing.T) {
 	pool := b.call("IpamDriver.RequestPool", `{"AddressSpace":"fairway-local","Pool":"10.99.0.0/24"}`)["PoolID"]
 	// It answers as soon as it can; systemd hears a moment later.
 	got := ""
-	for end := time.Now().Add(10 * time.Second); got != "active" && time.Now().Before(end); {
+	for end := time.Now().Add(30 * time.Second); got != "active" && time.Now().Before(end); {
 		got = b.run("systemctl", "is-active", "fairway.service")
 	}
 	if got != "active" {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -84,6 +85,17 @@ func cable(t *testing.T, a netip.Addr) (mac net.HardwareAddr, wire int) {
 			t.Fatal(err)
 		}
 	}
+	for range 2000 { // what is sent before the kernel has seen the carrier is lost
+		l, err := netlink.LinkByName("v1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.Attrs().OperState == netlink.OperUp {
+			return mac, wire
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("v1 has no carrier")
 	return mac, wire
 }
 

@@ -148,7 +148,7 @@ func (s *segment) passes(t *testing.T, frame []byte) bool {
 	bare := untagged(frame)
 	got := frame == nil
 	buf := make([]byte, 4096)
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
 		n, err := unix.Read(s.in, buf)
 		switch {
 		case err == unix.EAGAIN && frame == nil:

@@ -198,7 +198,7 @@ func (w *world) shell(t *testing.T, command string) {
 }
 
 func eventually(f func() bool) bool {
-	for range 100 {
+	for range 2000 {
 		if f() {
 			return true
 		}

@@ -48,7 +48,7 @@ func playReal(t *testing.T, binary, firewall string, lines []line, each func(w *
 	}
 	defer g.end()
 	w := newWorld(g)
-	w.patience = 5 * time.Second
+	w.patience = 30 * time.Second
 	for i, l := range lines {
 		if err := w.step(l); err != nil {
 			return fmt.Errorf("after line %d, %q: %w\n%s", i+1, l, err, g.output)

@@ -308,7 +308,7 @@ func (g *real) post(r request) outcome {
 	select {
 	case <-exited:
 		return outcome{lost: true}
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		return outcome{refused: "no answer: " + err.Error()}
 	}
 }
@@ -337,7 +337,7 @@ func (g *real) repair() error {
 	_ = cmd.Process.Signal(unix.SIGTERM)
 	select {
 	case <-exited:
-	case <-time.After(15 * time.Second):
+	case <-time.After(40 * time.Second):
 		g.kill()
 		return fmt.Errorf("the daemon does not stop:\n%s", g.output)
 	}
@@ -408,7 +408,7 @@ func (g *real) killSandbox(path string) {
 	_ = os.Remove(path)
 	ns.Close()
 	for _, index := range hosts {
-		for start := time.Now(); time.Since(start) < 5*time.Second; time.Sleep(2 * time.Millisecond) {
+		for start := time.Now(); time.Since(start) < 20*time.Second; time.Sleep(2 * time.Millisecond) {
 			if _, err := g.nl.LinkByIndex(index); err != nil {
 				break
 			}
