@@ -174,28 +174,24 @@ func (c *Cluster) give(ctx context.Context, segment string, ip netip.Addr, to ow
 		c.giving[claim] = true
 	}
 	conditions := []clientv3.Cmp{c.unchanged(want)}
-	if claimed {
-		conditions = append(conditions, c.unchanged(claim))
-	} else {
-		conditions = append(conditions, c.absent(claim))
-	}
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
 		delete(c.giving, want)
-		delete(c.giving, claim)
-		c.dirty[claim] = true // it may have been saved as given away
+		if !c.late[claim] {
+			delete(c.giving, claim)
+			c.dirty[claim] = true // it may have been saved as given away
+		}
 		c.mu.Unlock()
 		c.tellShare(segment)
 	}()
 	c.tellShare(segment) // from here on it isn't handed out
 	if c.opts.Addresses.Used(segment, n.Prefix, netip.PrefixFrom(ip, ip.BitLen())) || ip == n.Gateway {
-		_, err := c.commit(ctx, conditions[:1], []clientv3.Op{clientv3.OpDelete(c.key(want))})
+		_, err := c.commit(ctx, conditions, []clientv3.Op{clientv3.OpDelete(c.key(want))})
 		return err
 	}
 	if claimed { // the block is a third host's, or nobody's
-		_, err := c.commit(ctx, conditions, []clientv3.Op{clientv3.OpDelete(c.key(claim)), clientv3.OpDelete(c.key(want))})
-		return err
+		return c.returnClaim(ctx, segment, claim, conditions, clientv3.OpDelete(c.key(want)))
 	}
 	// On the disk first: should this host restart without etcd, it must know.
 	promise := store.ClusterEntry{Key: claim, Value: encode(owner{Host: to.Host})}
@@ -205,7 +201,7 @@ func (c *Cluster) give(ctx context.Context, segment string, ip netip.Addr, to ow
 	c.mu.Lock()
 	c.take(promise)
 	c.mu.Unlock()
-	_, err := c.commit(ctx, conditions, []clientv3.Op{
+	_, err := c.commit(ctx, append(conditions, c.absent(claim)), []clientv3.Op{
 		clientv3.OpPut(c.key(claim), string(promise.Value)), clientv3.OpDelete(c.key(want)),
 	})
 	return err

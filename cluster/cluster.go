@@ -95,6 +95,7 @@ type Cluster struct {
 	recent  map[string]bool                  // keys that this host wrote while the view was being read
 	held    map[string]map[netip.Prefix]bool // blocks that this host may hand out from, by segment
 	giving  map[string]bool                  // keys of blocks and claims that are being given back
+	late    map[string]bool                  // keys of claims that were given back, and nobody knows whether etcd knows
 	using   map[string]bool                  // segments that this host is a member of, whatever etcd says
 	joining map[string]time.Time             // segments joined, of which there may be no pool yet
 	idle    map[string]time.Time             // key of a claim → since when nobody has its address
@@ -124,7 +125,7 @@ func New(opts Options, records store.Records) (*Cluster, error) {
 	}
 	c := &Cluster{
 		opts: opts, log: opts.Log, self: opts.Self, view: newView(),
-		dirty: map[string]bool{}, held: map[string]map[netip.Prefix]bool{}, giving: map[string]bool{}, using: map[string]bool{},
+		dirty: map[string]bool{}, held: map[string]map[netip.Prefix]bool{}, giving: map[string]bool{}, late: map[string]bool{}, using: map[string]bool{},
 		joining: map[string]time.Time{}, idle: map[string]time.Time{}, alarms: map[string]string{},
 		changed: make(chan struct{}), kick: make(chan struct{}, 1), tell: make(chan struct{}, 1),
 	}

@@ -118,20 +118,53 @@ func (c *Cluster) returnClaims(ctx context.Context, segment string, subnet netip
 			since = time.Now()
 			c.idle[key] = since
 		}
-		same := c.unchanged(key)
 		c.mu.Unlock()
 		if used || time.Since(since) < c.opts.Hold || !c.withdraw(key, segment, subnet, only) {
 			continue
 		}
-		_, err := c.commit(ctx, []clientv3.Cmp{same}, []clientv3.Op{clientv3.OpDelete(c.key(key))}, clientv3.OpGet(c.key(key)))
-		c.mu.Lock()
-		delete(c.giving, key)
-		delete(c.idle, key)
-		c.mu.Unlock()
-		if err != nil {
-			return err // it may be deleted yet: then the view says so
+		if err := c.returnClaim(ctx, segment, key, nil); err != nil {
+			return err
 		}
 	}
+	c.mu.Lock()
+	var late []string // whose return got no answer
+	for key := range c.late {
+		if p, err := parseKey(key); err == nil && p.segment == segment && subnet.Contains(p.ip) {
+			late = append(late, key)
+		}
+	}
+	c.mu.Unlock()
+	for _, key := range late {
+		if err := c.returnClaim(ctx, segment, key, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// returnClaim gives a claim back that was withdrawn, together with what also says,
+// if the conditions hold. As with blocks, it isn't this host's any more once it has
+// begun to tell etcd: with no answer it stays withdrawn, also on the disk, until
+// there is one.
+func (c *Cluster) returnClaim(ctx context.Context, segment, key string, conditions []clientv3.Cmp, also ...clientv3.Op) error {
+	c.mu.Lock()
+	c.late[key] = true
+	saved := c.opts.Store.Begin(store.DeleteCluster(key)) // under the lock: in the order of the view's changes
+	conditions = append(conditions, c.unchanged(key))
+	c.mu.Unlock()
+	if err := <-saved; err != nil {
+		return err
+	}
+	if _, err := c.commit(ctx, conditions, append(also, clientv3.OpDelete(c.key(key))), clientv3.OpGet(c.key(key))); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	delete(c.late, key)
+	delete(c.giving, key)
+	delete(c.idle, key)
+	c.dirty[key] = true // it may be this host's still
+	c.mu.Unlock()
+	c.tellShare(segment)
 	return nil
 }
 
