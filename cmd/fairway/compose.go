@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"time"
@@ -17,9 +16,10 @@ import (
 	"fairway/ipam"
 	"fairway/link"
 	"fairway/nat"
+	"fairway/nat/firewalld"
+	"fairway/nat/guard"
 	"fairway/nat/nftables"
 	"fairway/nat/proxy"
-	"fairway/nat/unroutable"
 	"fairway/store"
 	"fairway/watch"
 )
@@ -29,163 +29,157 @@ import (
 // for, it has closed itself. Committed is told of the store's commits. It starts
 // nothing: what runs is a task.
 func compose(ctx context.Context, c config, log logrus.FieldLogger, committed func(time.Duration)) (p parts, err error) {
-	var open closers
+	a := &assembly{config: c, log: log, step: stepHook(), committed: committed}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, open.Close())
+			err = errors.Join(err, a.open.Close())
 		}
 	}()
-	step := stepHook()
-	namespace, err := link.LockNamespace(log)
-	if err != nil {
-		return p, err
+	for _, add := range []func(context.Context) error{
+		a.openRecords, a.openKernel, a.makePorts, a.makePools, a.makeDriver, a.makeWatchers,
+	} {
+		if err := add(ctx); err != nil {
+			return p, err
+		}
 	}
-	open.add(namespace.Close)
-	records, err := store.Open(c.StateDir, store.Options{Step: step, Committed: committed, Log: log})
+	return a.parts(), nil
+}
+
+// An assembly is the daemon's parts while they are put together. Some ask one that
+// is made after them: they have a function that looks for it here, which nothing
+// calls before all are made.
+type assembly struct {
+	config    config
+	log       logrus.FieldLogger
+	step      func(string)        // see stepHook
+	committed func(time.Duration) // told of the store's commits
+	open      closers
+
+	records *store.Store
+	all     store.Records // what it held at the start
+
+	kernel   *link.Conn
+	firewall *firewalld.Firewall
+	zone     *firewalld.Zone
+	guard    *guard.Guard // nil: the kernel has none
+
+	carrier *proxy.Proxy
+	ports   *nat.Ports
+
+	leases   *dhcp.Client
+	overlays *overlays
+	pools    *ipam.Allocator
+
+	driver  *driver.Driver
+	changes *watch.Watcher  // of the kernel
+	docker  *engine.Watcher // of Docker
+}
+
+// openRecords opens the store, once no other daemon serves this network namespace.
+func (a *assembly) openRecords(context.Context) error {
+	namespace, err := link.LockNamespace(a.log)
 	if err != nil {
-		return p, err
+		return err
 	}
-	open.add(records.Close)
-	all, err := records.Records()
+	a.open.add(namespace.Close)
+	a.records, err = store.Open(a.config.StateDir, store.Options{Step: a.step, Committed: a.committed, Log: a.log})
 	if err != nil {
-		return p, err
+		return err
 	}
-	kernel, err := link.New(link.Options{Instance: records.Instance(), Log: log, Step: step})
+	a.open.add(a.records.Close)
+	a.all, err = a.records.Records()
+	return err
+}
+
+// openKernel makes what changes links, rules and what containers may send.
+func (a *assembly) openKernel(ctx context.Context) (err error) {
+	instance := a.records.Instance()
+	a.kernel, err = link.New(link.Options{Instance: instance, Log: a.log, Step: a.step})
 	if err != nil {
-		return p, err
+		return err
 	}
-	open.add(kernel.Close)
-	firewall, zone, err := newFirewall(ctx, c, records.Instance(), log, step)
+	a.open.add(a.kernel.Close)
+	a.firewall, a.zone, err = newFirewall(ctx, a.config, instance, a.log, a.step)
 	if err != nil {
-		return p, err
+		return err
 	}
-	open.add(firewall.Close)
-	sentry, err := newGuard(records.Instance(), log, step)
-	if err != nil {
-		return p, err
+	a.open.add(a.firewall.Close)
+	a.guard, err = newGuard(instance, a.log, a.step)
+	if a.guard != nil {
+		a.open.add(a.guard.Close)
 	}
-	var d *driver.Driver
-	carrier, err := proxy.New(proxy.Options{
+	return err
+}
+
+// makePorts makes what reserves the host's ports, and what serves on those that
+// the kernel can't translate.
+func (a *assembly) makePorts(context.Context) (err error) {
+	a.carrier, err = proxy.New(proxy.Options{
 		Allow: func(link string, client, container netip.Addr) (bool, bool) {
-			return d.MayCarry(link, client, container)
-		}, Log: log,
+			return a.driver.MayCarry(link, client, container)
+		}, Log: a.log,
 	})
 	if err != nil {
-		return p, err
+		return err
 	}
-	open.add(carrier.Close)
-	ports := nat.NewPorts(step, carrier)
-	open.add(ports.Close)
+	a.open.add(a.carrier.Close)
+	a.ports = nat.NewPorts(a.step, a.carrier)
+	a.open.add(a.ports.Close)
+	return nil
+}
 
-	leases := dhcp.New(dhcp.Options{Store: records, Instance: records.Instance(), Log: log}, all)
-	span, err := newOverlays(c, records, all, kernel, log, step)
-	if err != nil {
-		return p, err
-	}
-	var watcher *engine.Watcher
-	pools, err := ipam.New(ipam.Options{
-		Store: records, Pools: c.pools(), Instance: records.Instance(), Leases: leases, Segments: span.segments(), Log: log,
-		HostSubnets: func(ctx context.Context) ([]netip.Prefix, error) { return takenSubnets(ctx, kernel, d) },
-		Stale: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
-			return d.Abandoned(ctx, space, subnet, ip)
-		},
-		Alive: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr) bool {
-			return d.Alive(ctx, space, subnet, ip)
-		},
-		Taken: func(ctx context.Context, space string, subnet netip.Prefix, ip netip.Addr, mac net.HardwareAddr) string {
-			return d.TakenOnLAN(ctx, space, subnet, ip, mac)
-		},
-	}, all)
-	if err != nil {
-		return p, err
-	}
+// makeDriver makes what decides, with the modes it knows.
+func (a *assembly) makeDriver(context.Context) (err error) {
+	instance := a.records.Instance()
 	opts := driver.Options{
-		Instance: records.Instance(), Modes: modes(records.Instance(), kernel, overlayMode{span.host, span.settle}), Changed: span.changed,
-		Store: records, Kernel: kernel, Firewall: firewall, Ports: ports, Connections: nat.Connections{}, Pools: pools,
-		Sandboxes: nftables.NewInside(records.Instance(), step), Autoconf: kernel,
-		HostIPv6: nat.HasIPv6(), IPForward: c.IPForward, Refresh: func() { watcher.Refresh() },
-		Look: func(ctx context.Context) error { return watcher.Look(ctx) }, Log: log,
+		Instance: instance, Modes: modes(instance, a.kernel, overlayMode{a.overlays.host, a.overlays.settle}), Changed: a.overlays.changed,
+		Store: a.records, Kernel: a.kernel, Firewall: a.firewall, Ports: a.ports, Connections: nat.Connections{}, Pools: a.pools,
+		Sandboxes: nftables.NewInside(instance, a.step), Autoconf: a.kernel,
+		HostIPv6: nat.HasIPv6(), IPForward: a.config.IPForward, Refresh: func() { a.docker.Refresh() },
+		Look: func(ctx context.Context) error { return a.docker.Look(ctx) }, Log: a.log,
 	}
-	if sentry != nil {
-		opts.Guard = sentry
-		open.add(sentry.Close)
+	if a.guard != nil { // else an interface that isn't nil would hold nil
+		opts.Guard = a.guard
 	}
-	d, err = driver.New(opts, all)
+	a.driver, err = driver.New(opts, a.all)
 	if err != nil {
-		return p, fmt.Errorf("%s: %w", c.StateDir, err)
+		return fmt.Errorf("%s: %w", a.config.StateDir, err)
 	}
-	open.add(d.Close)
-	span.driver, span.pools = d, pools
-	changes, err := watchKernel(records.Instance(), d, log)
-	if err != nil {
-		return p, err
-	}
-	open.add(changes.Close)
-	watcher = engine.New(engine.Options{Socket: c.DockerSocket, Log: log, Asked: d.LiveContainers, Handle: observe(d, pools, leases, log)})
-	shown := operated{d, sentry, leases, backendName(firewall.Backend), log}
-	looks := newExaminer(c, log)
-	measure := measured{shown, kernel, pools, records, span, looks}
+	a.open.add(a.driver.Close)
+	a.overlays.driver, a.overlays.pools = a.driver, a.pools
+	return nil
+}
+
+// parts hands over what was made.
+func (a *assembly) parts() parts {
+	shown := operated{a.driver, a.guard, a.leases, backendName(a.firewall.Backend), a.log}
+	looks := newExaminer(a.config, a.log)
+	measure := measured{shown, a.kernel, a.pools, a.records, a.overlays, looks}
 	return parts{
-		backup: records.Backup, measured: measure, carried: measure.carried,
-		networks: d, addresses: pools, records: shown, publisher: d, peerEngine: engine.PeerEngine,
-		restore: d.Restore, repair: d.Reconcile,
-		cluster: span.shown(c),
-		tasks: append(span.tasks(), []task{
-			{"driver", d.Run},
-			{"DHCP", leases.Run},
-			{"watch Docker", watcher.Run},
-			{"watch the kernel", changes.Run},
-			{"guard", shown.watchGuard},
-			{"firewalld", zone.Run},
-			{"proxy", carrier.Run},
-			{"doctor", looks.run},
-			{"reclaim addresses", reclaim(pools, log)},
-			{"back up", func(ctx context.Context) error { return records.BackupEvery(ctx, time.Hour) }},
-		}...),
-		apply: func(c config) error { return pools.SetDefaultPools(c.pools()) },
-		close: open.Close,
-	}, nil
-}
-
-// watchKernel makes what has harm by others repaired at once.
-func watchKernel(instance string, d *driver.Driver, log logrus.FieldLogger) (*watch.Watcher, error) {
-	return watch.New(watch.Options{
-		Instance: instance, RuleProtocol: unroutable.Protocol, Wanted: d.Wants, Parent: d.IsParent, Log: log,
-		Links: look(log, d.Reconcile), Firewall: look(log, d.RepairFirewall),
-	})
-}
-
-// look returns a repair as a watcher calls it: its errors are for the log.
-func look(log logrus.FieldLogger, repair func(context.Context) (int, error)) func(context.Context) bool {
-	return func(ctx context.Context) bool {
-		repaired, err := repair(ctx)
-		if err != nil && ctx.Err() == nil {
-			log.Error(err)
-		}
-		return repaired > 0
+		backup: a.records.Backup, measured: measure, carried: measure.carried,
+		networks: a.driver, addresses: a.pools, records: shown, publisher: a.driver, peerEngine: engine.PeerEngine,
+		restore: a.driver.Restore, repair: a.driver.Reconcile,
+		cluster: a.overlays.shown(a.config),
+		tasks:   a.tasks(shown, looks),
+		apply:   func(c config) error { return a.pools.SetDefaultPools(c.pools()) },
+		close:   a.open.Close,
 	}
 }
 
-// takenSubnets returns the subnets that automatic pools keep clear of: those of
-// the host's routes, and those of fairway's networks, whoever their IPAM is.
-func takenSubnets(ctx context.Context, kernel *link.Conn, d *driver.Driver) ([]netip.Prefix, error) {
-	taken, err := kernel.Subnets(ctx)
-	for _, n := range d.Networks() {
-		for _, s := range n.Subnets {
-			if s.Prefix.Bits() > 0 {
-				taken = append(taken, s.Prefix)
-			}
-		}
-	}
-	return taken, err
-}
-
-// pools returns the default address pools in ipam's form; nil for its own.
-func (c config) pools() (out []ipam.DefaultPool) {
-	for _, p := range c.DefaultPools {
-		out = append(out, ipam.DefaultPool{Base: p.Base, Size: p.Size})
-	}
-	return out
+// tasks are what runs beside the daemon's servers.
+func (a *assembly) tasks(shown operated, looks *examiner) []task {
+	return append(a.overlays.tasks(), []task{
+		{"driver", a.driver.Run},
+		{"DHCP", a.leases.Run},
+		{"watch Docker", a.docker.Run},
+		{"watch the kernel", a.changes.Run},
+		{"guard", shown.watchGuard},
+		{"firewalld", a.zone.Run},
+		{"proxy", a.carrier.Run},
+		{"doctor", looks.run},
+		{"reclaim addresses", reclaim(a.pools, a.log)},
+		{"back up", func(ctx context.Context) error { return a.records.BackupEvery(ctx, time.Hour) }},
+	}...)
 }
 
 // closers closes what was opened, the last one first.
