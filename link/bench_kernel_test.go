@@ -139,7 +139,7 @@ func BenchmarkMessage(b *testing.B) {
 	v := Veth{Name: "fwv1", Peer: "fwi1", Master: "fwb1", MTU: 1400, PeerMAC: RandomMAC(), Alias: "fairway:x:y"}
 	for b.Loop() {
 		var reqs []*nl.NetlinkRequest
-		reqs = append(reqs, newVeth(v, 1, 2, v.Peer, -1), setPort(v, 3))
+		reqs = append(reqs, newVeth(v, 1, 2, v.Peer, -1), setPort(3, v.Alias, v.portFlags()))
 		for _, r := range reqs {
 			r.Serialize()
 		}

@@ -65,8 +65,7 @@ func (a *attempt) rebridge(ctx context.Context, s *space, b Bridge) (again bool,
 		return false, taken(have)
 	}
 	if !a.isFor(have, b.Alias) {
-		a.enqueue(b.Namespace, b.Name, have.alias)
-		return true, a.Conn.queue.settle(ctx, b.Namespace, b.Name)
+		return true, a.vacate(ctx, b.Namespace, b.Name, have)
 	}
 	if bridgeDiff(b, have, a.marks) == "" {
 		return false, nil

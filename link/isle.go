@@ -25,24 +25,13 @@ func newIsle(i Isle, kind string, group uint32) *nl.NetlinkRequest {
 
 // isle makes a link that leads nowhere, or sees to the one that is there.
 func (a *attempt) isle(ctx context.Context, s *space, i Isle) error {
-	if err := a.Conn.queue.settle(ctx, i.Namespace, i.Name); err != nil {
-		return err
-	}
-	have, err := s.fast.link(i.Name)
+	have, there, err := a.present(ctx, s, i, func(l linkState) bool { return a.isFor(l, i.Alias) })
 	switch {
-	case errors.Is(err, unix.ENODEV):
 	case err != nil:
 		return err
-	case !a.ours(have):
-		return taken(have)
-	case !a.isFor(have, i.Alias):
-		a.enqueue(i.Namespace, i.Name, have.alias)
-		if err := a.Conn.queue.settle(ctx, i.Namespace, i.Name); err != nil {
-			return err
-		}
-	case isleDiff(i, have, a.marks) == "":
+	case there && isleDiff(i, have, a.marks) == "":
 		return nil
-	default:
+	case there:
 		return a.settleIsle(s, i)
 	}
 	a.opts.Step("link.apply isle")
@@ -79,16 +68,6 @@ func isleDiff(i Isle, l linkState, m marks) string {
 }
 
 func (p *planner) isle(i Isle) {
-	l, ok := p.byName[i.Name]
 	p.coming[i.Name] = true
-	switch {
-	case !ok:
-		p.make(i, "was missing")
-	case !p.ours(l):
-		p.make(i, "was somebody else's")
-	case !p.isFor(l, i.Alias):
-		p.make(i, "was another network's")
-	default:
-		p.make(i, isleDiff(i, l, p.marks))
-	}
+	p.own(i, i.Alias, func(l linkState) string { return isleDiff(i, l, p.marks) })
 }

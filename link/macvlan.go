@@ -124,22 +124,12 @@ func (a *attempt) whyNot(s *space, m Macvlan, err error) error {
 // on another link, or for another endpoint of ours, is removed, and then it can
 // be made.
 func (a *attempt) remacvlan(ctx context.Context, s *space, m Macvlan, parent int) (again bool, err error) {
-	have, err := s.fast.link(m.Name)
-	if errors.Is(err, unix.ENODEV) {
-		return true, nil // gone meanwhile
-	}
-	if err != nil {
-		return false, err
-	}
-	if !a.ours(have) {
-		return false, taken(have)
-	}
-	if p, err := s.fast.link(m.Parent); err == nil && p.isOn() {
-		parent = 0 // see wrongKind
-	}
-	if !a.isFor(have, m.Alias) || wrongKind(m, have, parent) != "" {
-		a.enqueue(m.Namespace, m.Name, have.alias)
-		return true, a.Conn.queue.settle(ctx, m.Namespace, m.Name)
+	parent = a.macvlanParent(s, m.Parent, parent)
+	have, there, err := a.present(ctx, s, m, func(l linkState) bool {
+		return a.isFor(l, m.Alias) && wrongKind(m, l, parent) == ""
+	})
+	if err != nil || !there {
+		return true, err
 	}
 	if macvlanDiff(m, have, parent, a.marks) == "" {
 		return false, nil
@@ -151,6 +141,15 @@ func (a *attempt) remacvlan(ctx context.Context, s *space, m Macvlan, parent int
 	}
 	a.later(m, setLink(have.index, "", change), nil)
 	return false, nil
+}
+
+// macvlanParent returns the index that a link on a parent says it is on; 0 if
+// that can't be told: see wrongKind.
+func (c *Conn) macvlanParent(s *space, name string, index int) int {
+	if p, err := s.fast.link(name); err == nil && p.isOn() {
+		return 0
+	}
+	return index
 }
 
 // isOn reports whether a link is a macvlan or an ipvlan.

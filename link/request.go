@@ -77,19 +77,34 @@ func vethEnd(mtu int, name string, mac net.HardwareAddr, group uint32) []*nl.RtA
 	return out
 }
 
-// setPort asks for a port's flags, which count from before it comes up, and its
-// mark.
-func setPort(v Veth, index int) *nl.NetlinkRequest {
+// A portFlag is one of a port of a bridge: bridge(8).
+type portFlag struct {
+	attribute int // IFLA_BRPORT_*, linux/if_link.h
+	on        bool
+}
+
+// portFlags are those of its host end's port.
+func (v Veth) portFlags() []portFlag {
+	return []portFlag{
+		{unix.IFLA_BRPORT_LEARNING, v.Learning},
+		{unix.IFLA_BRPORT_ISOLATED, v.Isolated},
+		{unix.IFLA_BRPORT_MODE, v.Hairpin},
+		{unix.IFLA_BRPORT_GUARD, true},
+	}
+}
+
+// setPort asks for a port's mark and its flags, which count from before it comes
+// up.
+func setPort(index int, mark string, flags []portFlag) *nl.NetlinkRequest {
 	req, info := linkRequest(unix.RTM_NEWLINK, 0, index)
 	info.Flags, info.Change = unix.IFF_UP, unix.IFF_UP
-	req.AddData(attr(unix.IFLA_IFALIAS, []byte(alias(v.Alias))))
+	req.AddData(attr(unix.IFLA_IFALIAS, []byte(alias(mark))))
 	li := attr(unix.IFLA_LINKINFO, nil)
 	li.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, []byte("bridge"))
 	data := li.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
-	data.AddRtAttr(nl.IFLA_BRPORT_LEARNING, u8(v.Learning))
-	data.AddRtAttr(nl.IFLA_BRPORT_ISOLATED, u8(v.Isolated))
-	data.AddRtAttr(nl.IFLA_BRPORT_MODE, u8(v.Hairpin))
-	data.AddRtAttr(nl.IFLA_BRPORT_GUARD, u8(true))
+	for _, f := range flags {
+		data.AddRtAttr(f.attribute, u8(f.on))
+	}
 	req.AddData(li)
 	return req
 }

@@ -54,7 +54,7 @@ func TestLinkRequests(t *testing.T) {
 	for _, c := range []struct{ name, got, want string }{
 		{"veth", made, "type 16 flags 601 index 0 change 0: 3=6677763100 31=01000000 32=01000000 27=02000040 1=" + hostMAC +
 			" 4=78050000 10=07000000 18[1=76657468 2[1[3=6677693100 31=01000000 32=01000000 27=02000040 1=020000000001 4=78050000 28=09000000]]]"},
-		{"port", linkText(setPort(v, 5)), "type 16 flags 1 index 5 change 1: 20=6d 18[4=627269646765 5[8=00 33=01 4=00 5=01]]"},
+		{"port", linkText(setPort(5, v.Alias, v.portFlags())), "type 16 flags 1 index 5 change 1: 20=6d 18[4=627269646765 5[8=00 33=01 4=00 5=01]]"},
 		{"bridge", linkText(newBridge(Bridge{Name: "b", MAC: mac("02:00:00:00:00:02"), MTU: 1400}, 6)),
 			"type 16 flags 601 index 0 change 0: 3=6200 27=06000000 1=020000000002 18[1=627269646765 2[1=00000000 5=00000000]]"},
 		{"set by name", linkText(setLink(0, "x", linkChange{alias: "m", up: true})), "type 19 flags 1 index 0 change 1: 3=7800 20=6d"},
@@ -144,7 +144,7 @@ func TestUndisturbed(t *testing.T) {
 
 func FuzzParseLink(f *testing.F) {
 	f.Add(newVeth(Veth{Name: "fwv1", Peer: "fwi1", MTU: 1400}, 1, 2, "fwi1", -1).Serialize()[unix.SizeofNlMsghdr:])
-	f.Add(setPort(Veth{Alias: "x"}, 3).Serialize()[unix.SizeofNlMsghdr:])
+	f.Add(setPort(3, "x", Veth{}.portFlags()).Serialize()[unix.SizeofNlMsghdr:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		l, err := parseLink(b)
 		if err == nil && len(l.name) > len(b) {

@@ -74,27 +74,18 @@ func (h Shim) sysctls() (out []Sysctl) {
 // shim makes the link, or sees to the one that is there.
 func (a *attempt) shim(ctx context.Context, s *space, h Shim) error {
 	m := h.macvlan()
-	if err := a.Conn.queue.settle(ctx, h.Namespace, h.Name); err != nil {
-		return err
-	}
 	parent, err := s.index(h.Parent)
 	if err != nil {
 		return err
 	}
-	have, err := s.fast.link(h.Name)
+	have, there, err := a.present(ctx, s, h, func(l linkState) bool {
+		return a.isFor(l, h.Alias) && wrongKind(m, l, a.macvlanParent(s, h.Parent, parent)) == ""
+	})
 	switch {
-	case errors.Is(err, unix.ENODEV):
 	case err != nil:
 		return err
-	case !a.ours(have):
-		return taken(have)
-	case a.isFor(have, h.Alias) && wrongKind(m, have, a.macvlanParent(s, h.Parent, parent)) == "":
+	case there:
 		return a.settleShim(s, h, have.mac)
-	default:
-		a.enqueue(h.Namespace, h.Name, have.alias)
-		if err := a.Conn.queue.settle(ctx, h.Namespace, h.Name); err != nil {
-			return err
-		}
 	}
 	a.opts.Step("link.apply shim")
 	if err := a.addMacvlan(ctx, s, m, parent); err != nil {
@@ -102,15 +93,6 @@ func (a *attempt) shim(ctx context.Context, s *space, h Shim) error {
 	}
 	a.made = append(a.made, h)
 	return a.settleShim(s, h, h.MAC)
-}
-
-// macvlanParent returns the index that a link on a parent says it is on; 0 if
-// that can't be told: see wrongKind.
-func (c *Conn) macvlanParent(s *space, name string, index int) int {
-	if p, err := s.fast.link(name); err == nil && p.isOn() {
-		return 0
-	}
-	return index
 }
 
 // settleShim makes a link with a MAC address what the shim is to be. It comes up
@@ -148,7 +130,6 @@ func (a *attempt) settleShim(s *space, h Shim, has net.HardwareAddr) error {
 // shim is what of the host's own link is missing or not as it should be. Where
 // there is no parent, it is waited for.
 func (p *planner) shim(h Shim) {
-	l, ok := p.byName[h.Name]
 	parent, there := p.byName[h.Parent]
 	if parent.isOn() {
 		parent.index = 0
@@ -157,14 +138,8 @@ func (p *planner) shim(h Shim) {
 	case p.leaving[h.Name]:
 	case !there && !p.coming[h.Parent]:
 		p.waits[h.Name] = true
-	case !ok:
-		p.make(h, "was missing")
-	case !p.ours(l):
-		p.make(h, "was somebody else's")
-	case !p.isFor(l, h.Alias):
-		p.make(h, "was another network's")
 	default:
-		p.make(h, p.shimDiff(h, l, parent.index))
+		p.own(h, h.Alias, func(l linkState) string { return p.shimDiff(h, l, parent.index) })
 	}
 }
 

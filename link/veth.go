@@ -126,7 +126,7 @@ func (a *attempt) port(v Veth, index int) {
 			a.later(v, r, nil)
 		}
 	}
-	a.later(v, setPort(v, index), nil)
+	a.later(v, setPort(index, v.Alias, v.portFlags()), nil)
 	if !v.Learning {
 		a.later(v, newFDB(index, v.PeerMAC), nil)
 	}
@@ -153,8 +153,7 @@ func (a *attempt) reveth(ctx context.Context, s *space, v Veth, master int) (aga
 	if name == v.Name && host.kind == "veth" && a.isFor(host, v.Alias) && !halfMade(v, host) {
 		return false, a.repairVeth(s, v, host, master)
 	}
-	a.enqueue(v.Namespace, name, host.alias)
-	return true, a.Conn.queue.settle(ctx, v.Namespace, name)
+	return true, a.vacate(ctx, v.Namespace, name, host)
 }
 
 // halfMade reports whether a pair was left in a crash while its end in the

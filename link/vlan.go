@@ -43,8 +43,7 @@ func (a *attempt) vlan(ctx context.Context, s *space, v VLAN) error {
 	case !a.ours(have):
 		return taken(have)
 	case otherVLAN(v, have, parent) != "":
-		a.enqueue(v.Namespace, v.Name, have.alias)
-		if err := a.Conn.queue.settle(ctx, v.Namespace, v.Name); err != nil {
+		if err := a.vacate(ctx, v.Namespace, v.Name, have); err != nil {
 			return err
 		}
 		return a.newVLAN(s, v, parent.index)

@@ -85,49 +85,36 @@ func newVXLAN(v VXLAN, master int, group uint32) *nl.NetlinkRequest {
 	return req
 }
 
-// setVXLAN asks for the flags of its port, which count from before it comes up,
-// and its mark.
-func setVXLAN(v VXLAN, index int) *nl.NetlinkRequest {
-	req, info := linkRequest(unix.RTM_NEWLINK, 0, index)
-	info.Flags, info.Change = unix.IFF_UP, unix.IFF_UP
-	req.AddData(attr(unix.IFLA_IFALIAS, []byte(alias(v.Alias))))
-	li := attr(unix.IFLA_LINKINFO, nil)
-	li.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, []byte("bridge"))
-	data := li.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil)
-	for _, t := range []int{unix.IFLA_BRPORT_LEARNING, unix.IFLA_BRPORT_UNICAST_FLOOD, unix.IFLA_BRPORT_MCAST_FLOOD, unix.IFLA_BRPORT_BCAST_FLOOD, unix.IFLA_BRPORT_MODE, unix.IFLA_BRPORT_ISOLATED} {
-		data.AddRtAttr(t, u8(false))
+// portFlags are those of its port.
+func (v VXLAN) portFlags() []portFlag {
+	return []portFlag{
+		{unix.IFLA_BRPORT_LEARNING, false},
+		{unix.IFLA_BRPORT_UNICAST_FLOOD, false},
+		{unix.IFLA_BRPORT_MCAST_FLOOD, false},
+		{unix.IFLA_BRPORT_BCAST_FLOOD, false},
+		{unix.IFLA_BRPORT_MODE, false},
+		{unix.IFLA_BRPORT_ISOLATED, false},
+		{unix.IFLA_BRPORT_NEIGH_SUPPRESS, true},
+		{unix.IFLA_BRPORT_GUARD, true},
 	}
-	data.AddRtAttr(unix.IFLA_BRPORT_NEIGH_SUPPRESS, u8(true))
-	data.AddRtAttr(unix.IFLA_BRPORT_GUARD, u8(true))
-	req.AddData(li)
-	return req
 }
 
 // vxlan makes a VXLAN, or sees to the one that is there. One that goes to
 // another place is made anew: its entries go with it, see Remotes.Links.
 func (a *attempt) vxlan(ctx context.Context, s *space, v VXLAN) error {
-	if err := a.Conn.queue.settle(ctx, v.Namespace, v.Name); err != nil {
-		return err
-	}
 	master, err := a.master(s, Veth{Namespace: v.Namespace, Master: v.Master})
 	if err != nil {
 		return err
 	}
-	have, err := s.fast.link(v.Name)
+	have, there, err := a.present(ctx, s, v, func(l linkState) bool {
+		return a.isFor(l, v.Alias) && otherVXLAN(v, l) == ""
+	})
 	switch {
-	case errors.Is(err, unix.ENODEV):
 	case err != nil:
 		return err
-	case !a.ours(have):
-		return taken(have)
-	case !a.isFor(have, v.Alias) || otherVXLAN(v, have) != "":
-		a.enqueue(v.Namespace, v.Name, have.alias)
-		if err := a.Conn.queue.settle(ctx, v.Namespace, v.Name); err != nil {
-			return err
-		}
-	case vxlanDiff(v, have, master, a.marks) == "":
+	case there && vxlanDiff(v, have, master, a.marks) == "":
 		return nil
-	default:
+	case there:
 		return a.settleVXLAN(s, v, master, have)
 	}
 	a.opts.Step("link.apply vxlan")
@@ -160,7 +147,7 @@ func (a *attempt) settleVXLAN(s *space, v VXLAN, master int, have linkState) err
 		change.mac = v.MAC
 	}
 	a.later(v, setLink(have.index, "", change), nil)
-	a.later(v, setVXLAN(v, have.index), func(err error) error {
+	a.later(v, setPort(have.index, v.Alias, v.portFlags()), func(err error) error {
 		if errors.Is(err, unix.EADDRINUSE) {
 			return fmt.Errorf("UDP port %d is in use on this host: %w", v.Port, err)
 		}
@@ -212,16 +199,7 @@ func vxlanDiff(v VXLAN, l linkState, master int, m marks) string {
 
 // vxlan is what of a VXLAN is missing or not as it should be.
 func (p *planner) vxlan(v VXLAN) {
-	l, ok := p.byName[v.Name]
-	switch {
-	case p.leaving[v.Name]:
-	case !ok:
-		p.make(v, "was missing")
-	case !p.ours(l):
-		p.make(v, "was somebody else's")
-	case !p.isFor(l, v.Alias):
-		p.make(v, "was another network's")
-	default:
-		p.make(v, vxlanDiff(v, l, p.byName[v.Master].index, p.marks))
+	if !p.leaving[v.Name] {
+		p.own(v, v.Alias, func(l linkState) string { return vxlanDiff(v, l, p.byName[v.Master].index, p.marks) })
 	}
 }
