@@ -20,7 +20,7 @@ func (f *Firewall) plan(before, after nat.Delta) (p plan, ok bool, err error) {
 		now.endpoint(after.Endpoints[id])
 	}
 	p.networks = f.kept.networks
-	if len(before.Networks) > 0 || before.Restricts() || after.Restricts() || carries(before) || carries(after) {
+	if beyondEndpoints(before, after) {
 		a, err := f.around(f.want.Links())
 		if err != nil {
 			return p, false, err
@@ -57,11 +57,18 @@ func (f *Firewall) plan(before, after nat.Delta) (p plan, ok bool, err error) {
 	return p, true, nil
 }
 
-// carries reports whether the daemon carries a port of an endpoint of d.
-func carries(d nat.Delta) bool {
-	for _, e := range d.Endpoints {
-		if e != nil && len(e.Carried) > 0 {
-			return true
+// beyondEndpoints reports whether a change is of more than endpoints' own elements:
+// of networks, or of endpoints that the chains' rules depend on, since they say
+// themselves who may reach them or the daemon carries a port of theirs.
+func beyondEndpoints(before, after nat.Delta) bool {
+	if len(before.Networks) > 0 || before.Restricts() || after.Restricts() {
+		return true
+	}
+	for _, d := range []nat.Delta{before, after} {
+		for _, e := range d.Endpoints {
+			if e != nil && len(e.Carried) > 0 {
+				return true
+			}
 		}
 	}
 	return false
