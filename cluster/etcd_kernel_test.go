@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -29,30 +31,39 @@ const patience = 30 * time.Second
 
 // An etcd is a real one, on the loopback.
 type etcd struct {
-	dir  string
-	url  string
-	peer string
-	cmd  *exec.Cmd
+	name   string
+	dir    string
+	url    string
+	peer   string
+	others string // the members of a cluster, NAME=PEER; "" for this one alone
+	paused bool
+	cmd    *exec.Cmd
 }
 
 func startEtcd(t testing.TB) *etcd {
 	t.Helper()
-	e := &etcd{dir: filepath.Join(t.TempDir(), "etcd"), url: "http://" + freePort(t), peer: "http://" + freePort(t)}
+	e := &etcd{name: "e", dir: filepath.Join(t.TempDir(), "etcd"), url: "http://" + freeAddress(t), peer: "http://" + freeAddress(t)}
 	e.start(t)
 	t.Cleanup(func() { e.kill() })
 	return e
 }
 
+// command is how it is run, as often as it is.
+func (e *etcd) command() *exec.Cmd {
+	cmd := exec.Command("etcd", "--name", e.name, "--data-dir", e.dir, "--listen-client-urls", e.url, "--advertise-client-urls", e.url,
+		"--listen-peer-urls", e.peer, "--initial-advertise-peer-urls", e.peer, "--initial-cluster", cmp.Or(e.others, e.name+"="+e.peer),
+		"--log-level", "fatal", "--unsafe-no-fsync")
+	cmd.Env = []string{"PATH=/usr/bin:/bin"}
+	if out, err := exec.Command("etcd", "--help").CombinedOutput(); err == nil && !contains(out, "unsafe-no-fsync") {
+		cmd.Args = cmd.Args[:len(cmd.Args)-1]
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
 func (e *etcd) start(t testing.TB) {
 	t.Helper()
-	e.cmd = exec.Command("etcd", "--name", "e", "--data-dir", e.dir, "--listen-client-urls", e.url, "--advertise-client-urls", e.url,
-		"--listen-peer-urls", e.peer, "--initial-advertise-peer-urls", e.peer, "--initial-cluster", "e="+e.peer,
-		"--log-level", "fatal", "--unsafe-no-fsync")
-	e.cmd.Env = []string{"PATH=/usr/bin:/bin"}
-	if out, err := exec.Command("etcd", "--help").CombinedOutput(); err == nil && !contains(out, "unsafe-no-fsync") {
-		e.cmd.Args = e.cmd.Args[:len(e.cmd.Args)-1]
-	}
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	e.cmd = e.command()
 	if err := e.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -92,14 +103,21 @@ func (e *etcd) client(t testing.TB) *clientv3.Client {
 	return c
 }
 
-func freePort(t testing.TB) string {
+// freeAddress returns an address and port of the loopback that nobody else has. A
+// port on 127.0.0.1 could be a client's by the time that a server comes back to it.
+func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range 10 {
+		at := fmt.Sprintf("127.%d.%d.%d:2379", 1+rand.N(254), rand.N(255), 1+rand.N(254))
+		var l net.Listener
+		if l, err = net.Listen("tcp", at); err == nil {
+			l.Close()
+			return at
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 func eventually(t testing.TB, what string, is func() bool) {
@@ -183,15 +201,27 @@ func (w *wire) setCut(cut bool) {
 type memory struct {
 	mu      sync.Mutex
 	records store.Records
+	closed  bool
 }
 
 func (m *memory) Begin(changes ...store.Change) <-chan error {
-	m.mu.Lock()
-	m.records.Apply(changes...)
-	m.mu.Unlock()
 	done := make(chan error, 1)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		done <- store.ErrClosed
+		return done
+	}
+	m.records.Apply(changes...)
 	done <- nil
 	return done
+}
+
+// close makes all that follows come to nothing, or lets it come to something.
+func (m *memory) close(closed bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = closed
 }
 
 // A sim is a host in this process: cluster and allocator are the real ones.
@@ -201,6 +231,8 @@ type sim struct {
 	url      string
 	boot     string
 	instance string
+	patience time.Duration         // 0 for 10 s
+	heard    func(e *logrus.Entry) // of each line of its log; may be nil
 	disk     *memory
 	pools    *ipam.Allocator
 	plane    *planeLog
@@ -264,9 +296,15 @@ func (s *sim) run(t testing.TB) {
 	t.Helper()
 	records := s.disk.copy().records
 	s.plane = &planeLog{has: map[string]map[string]Remote{}}
+	log := logTo(t, s.name)
+	if s.heard != nil {
+		log.AddHook(hook(s.heard))
+	}
 	var err error
 	s.Cluster, err = New(Options{
-		Dial:   func() (*clientv3.Client, error) { return Dial(DialOptions{Endpoints: []string{s.url}}) },
+		Dial: func() (*clientv3.Client, error) {
+			return Dial(DialOptions{Endpoints: strings.Split(s.url, ",")})
+		},
 		Prefix: "/fairway/test/", Boot: s.boot, Store: s.disk, Addresses: s, Plane: s.plane,
 		Self: Host{Name: s.name, Instance: cmp.Or(s.instance, "instance-"+s.name), Advertise: netip.MustParseAddr("192.0.2.1"), MTU: 1500},
 		Endpoints: func() map[string][]Endpoint {
@@ -278,7 +316,7 @@ func (s *sim) run(t testing.TB) {
 			}
 			return out
 		},
-		TTL: 2 * time.Second, Patience: 10 * time.Second, Log: logTo(t, s.name),
+		TTL: 2 * time.Second, Patience: cmp.Or(s.patience, 10*time.Second), Log: log,
 	}, records)
 	if err != nil {
 		t.Fatal(err)
@@ -418,7 +456,7 @@ func (m *memory) copy() *memory {
 }
 
 // logTo logs to a test; what comes after its end is dropped.
-func logTo(t testing.TB, name string) logrus.FieldLogger {
+func logTo(t testing.TB, name string) *logrus.Logger {
 	l := logrus.New()
 	l.SetLevel(logrus.DebugLevel)
 	l.SetOutput(writer(func(p []byte) (int, error) {
@@ -429,6 +467,13 @@ func logTo(t testing.TB, name string) logrus.FieldLogger {
 	}))
 	return l
 }
+
+// A hook is called with each line of a log.
+type hook func(*logrus.Entry)
+
+func (hook) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (h hook) Fire(e *logrus.Entry) error { h(e); return nil }
 
 type writer func([]byte) (int, error)
 
