@@ -102,6 +102,7 @@ type Cluster struct {
 	alarms  map[string]string                // endpoint → what is wrong with it
 	changed chan struct{}                    // closed with each change of the view
 	plane   []delta
+	rewound bool            // etcd was restored, and the plane doesn't know yet
 	stale   map[string]bool // segments whose share may have changed
 
 	kick chan struct{} // this host's records may differ from the view

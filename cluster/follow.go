@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,9 @@ type delta struct {
 }
 
 // read makes the view equal to all that etcd has, and returns of which revision
-// that is. What etcd has counts, also if its revision is lower than the view's:
-// then it was restored from a backup.
+// that is. What etcd has counts, also if its revision is lower than the view's, or
+// that of a record is: then it was restored from a backup, and may have gone on
+// since.
 func (c *Cluster) read(ctx context.Context) (int64, error) {
 	c.mu.Lock()
 	c.recent = map[string]bool{}
@@ -52,10 +54,11 @@ func (c *Cluster) read(ctx context.Context) (int64, error) {
 		if c.recent[e.Key] {
 			continue
 		}
-		if old, ok := c.view.entries[e.Key]; ok && old.Revision > e.Revision && back {
-			c.drop(e.Key, old.Revision)
+		if old, ok := c.view.entries[e.Key]; ok && (back || restored(old, e, r.Header.Revision)) {
+			c.rewound = true
+			c.view.forget(e.Key)
 		}
-		if back {
+		if back || c.view.gone[e.Key] <= r.Header.Revision { // made again since, or back from before
 			delete(c.view.gone, e.Key)
 		}
 		c.take(e)
@@ -69,6 +72,7 @@ func (c *Cluster) read(ctx context.Context) (int64, error) {
 	if c.at = r.Header.Revision; !back { // what the watch has told since is newer
 		c.at = max(c.at, at)
 	}
+	c.rewound = c.rewound || back
 	for s := range c.view.endpoints {
 		c.plane = append(c.plane, delta{segment: s, whole: true})
 	}
@@ -76,6 +80,16 @@ func (c *Cluster) read(ctx context.Context) (int64, error) {
 	c.mu.Unlock()
 	c.shareAll()
 	return r.Header.Revision, nil
+}
+
+// restored reports whether what was known of a key and what etcd has of it as of a
+// revision can't be of one history: a key's revision never falls.
+func restored(known, now store.ClusterEntry, revision int64) bool {
+	if known.Revision == 0 { // not from etcd
+		return false
+	}
+	return known.Revision > now.Revision && known.Revision <= revision ||
+		known.Revision == now.Revision && !bytes.Equal(known.Value, now.Value)
 }
 
 // rereadEvery is how often all is read that should be known.
@@ -246,7 +260,8 @@ func (c *Cluster) tellPlane(ctx context.Context) error {
 		c.mu.Lock()
 		news := c.plane
 		c.plane = nil
-		revision := c.at
+		revision, rewound := c.at, c.rewound
+		c.rewound = false
 		whole := map[string][]Remote{}
 		for _, d := range news {
 			if d.whole && whole[d.segment] == nil {
@@ -258,6 +273,9 @@ func (c *Cluster) tellPlane(ctx context.Context) error {
 			continue
 		}
 		for s, all := range whole {
+			if rewound { // newer revisions than these mean nothing any more
+				c.opts.Plane.Replace(s, all, 0)
+			}
 			c.opts.Plane.Replace(s, all, revision)
 		}
 		for _, d := range merge(news) {

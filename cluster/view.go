@@ -79,6 +79,15 @@ func (v *view) drop(key string, revision int64) (p path, changed bool) {
 	return p, true
 }
 
+// forget makes room for an older entry of a key: etcd was restored. What the key
+// means stays until then.
+func (v *view) forget(key string) {
+	if e, ok := v.entries[key]; ok {
+		e.Created, e.Revision = 0, 0
+		v.entries[key] = e
+	}
+}
+
 // mean makes of an entry what it says.
 func (v *view) mean(p path, e store.ClusterEntry) error {
 	switch p.kind {
