@@ -435,6 +435,42 @@ func TestHostsComeAndGo(t *testing.T) {
 	}
 }
 
+// A host that has segments keeps its name; without any it may have another, and the
+// old one can be forgotten.
+func TestRenamed(t *testing.T) {
+	t.Parallel()
+	e := startEtcd(t)
+	a, b := newSim(t, "a", e.url), newSim(t, "b", e.url)
+	a.ready(t)
+	b.ready(t)
+	pool := b.mustPool(t, "s", "10.1.1.0/24")
+	b.stop()
+	if err := b.saveNow(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := New(Options{Self: Host{Name: "c", Instance: "instance-b"}, Store: b.disk}, b.disk.copy().records)
+	wantError(t, err, "host name c: this host has segment s under the name b")
+	b.run(t)
+	b.ready(t)
+	if err := b.pools.ReleasePool(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "b has left", func() bool {
+		_, there := b.Segment("s")
+		return !there
+	})
+	b.stop()
+	c := &sim{name: "c", instance: "instance-b", url: e.url, boot: "boot", disk: b.disk, local: map[string][]Endpoint{}}
+	c.run(t)
+	c.ready(t)
+	c.mustPool(t, "s", "10.1.2.0/24")
+	eventually(t, "b is forgotten", func() bool { return a.Forget(t.Context(), "b") == nil })
+	eventually(t, "a and c are left", func() bool {
+		hosts, _ := a.Hosts()
+		return len(hosts) == 2 && hosts[0].Name == "a" && hosts[1].Name == "c" && hosts[1].Alive
+	})
+}
+
 // Blocks that are empty are given back, but for one.
 func TestBlocksReturn(t *testing.T) {
 	t.Parallel()

@@ -91,6 +91,30 @@ func TestViewOrder(t *testing.T) {
 	is("02:00:00:00:00:04")
 }
 
+// A key's revision never falls: where it did, etcd was restored.
+func TestRestored(t *testing.T) {
+	is := func(value string, revision int64) store.ClusterEntry {
+		return store.ClusterEntry{Value: []byte(value), Revision: revision}
+	}
+	for _, c := range []struct {
+		name       string
+		known, now store.ClusterEntry
+		revision   int64 // that etcd was at
+		want       bool
+	}{
+		{"nothing happened", is("x", 7), is("x", 7), 9, false},
+		{"it changed", is("x", 7), is("y", 8), 9, false},
+		{"what is known is newer than what was read", is("y", 10), is("x", 8), 9, false},
+		{"known only from the disk", is("x", 0), is("y", 8), 9, false},
+		{"it fell", is("y", 8), is("x", 7), 9, true},
+		{"it is the same by chance", is("y", 8), is("x", 8), 9, true},
+	} {
+		if got := restored(c.known, c.now, c.revision); got != c.want {
+			t.Errorf("%s: restored is %v", c.name, got)
+		}
+	}
+}
+
 func TestBlocks(t *testing.T) {
 	for subnet, want := range map[string]int{
 		"10.40.0.0/16": 26, "10.0.0.0/8": 26, "10.1.0.0/20": 26, "10.1.1.0/24": 28, "10.1.1.0/28": 30, "10.1.1.0/30": 31, "10.1.1.0/31": 32,

@@ -165,7 +165,7 @@ func (c *Cluster) follow(ctx context.Context, from int64) error {
 // holds c.mu, and calls notice.
 func (c *Cluster) take(e store.ClusterEntry) {
 	p, changed, err := c.view.put(e)
-	if err != nil {
+	if err != nil && !errors.Is(err, errKind) {
 		c.log.WithError(err).WithField("key", clip(e.Key)).Warn("cluster: a record in etcd is none of ours, or damaged: left alone")
 	}
 	if changed {

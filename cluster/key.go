@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -64,6 +65,9 @@ type path struct {
 	ip                      netip.Addr
 }
 
+// errKind is what parseKey says of a kind that a newer version may have made.
+var errKind = errors.New("a kind of record that isn't known") //nolint:gochecknoglobals // an error value
+
 // parseKey takes a key apart, and refuses what can't be one of ours.
 func parseKey(key string) (p path, err error) {
 	parts := strings.Split(key, "/")
@@ -71,6 +75,9 @@ func parseKey(key string) (p path, err error) {
 	wrong := fmt.Errorf("key %q", key)
 	want := map[string]int{
 		kindHost: 2, kindAlive: 2, kindSegment: 2, kindVNI: 2, kindMember: 3, kindEndpoint: 4, kindBlock: 3, kindClaim: 4, kindWant: 4,
+	}
+	if want[p.kind] == 0 {
+		return p, fmt.Errorf("key %q: %w", key, errKind)
 	}
 	if len(parts) != want[p.kind] {
 		return p, wrong

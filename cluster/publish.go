@@ -169,7 +169,7 @@ func (c *Cluster) keepSegments(ctx context.Context) error {
 		var conditions []clientv3.Cmp
 		if gone {
 			conditions = append(conditions, c.absent(segmentKey(segment)))
-			ops = append(ops, clientv3.OpPut(c.key(segmentKey(segment)), string(encode(s))))
+			ops = append(ops, clientv3.OpPut(c.key(segmentKey(segment)), string(s.encode())))
 			if s.VNI != 0 {
 				ops = append(ops, clientv3.OpPut(c.key(vniKey(s.VNI)), segment))
 			}
@@ -179,7 +179,8 @@ func (c *Cluster) keepSegments(ctx context.Context) error {
 			return err
 		}
 		now, _ := c.Segment(segment)
-		if !ok && !bytes.Equal(encode(now), encode(s)) {
+		if !ok && !bytes.Equal(encode(now), encode(s)) { // but for fields of a newer version
+			now.raw, s.raw = nil, nil
 			c.log.Errorf("cluster: segment %s: etcd has another one of this name by now, %+v; here it is %+v: remove its network from the hosts that are to change", segment, now, s)
 		}
 	}

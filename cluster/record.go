@@ -32,7 +32,9 @@ type Segment struct {
 	Port    uint16   `json:"port"` // UDP, of its VXLAN
 	Subnets []Subnet `json:"subnets"`
 	// Options are those of the first network that must be the same on all hosts.
-	Options map[string]string `json:"options,omitempty"`
+	Options map[string]string `json:"options"`
+
+	raw []byte // the record that it was taken from; nil: none
 }
 
 // A Subnet is a pool of a segment, at most one in a family.
@@ -130,14 +132,21 @@ func (s Segment) check() error {
 		return fmt.Errorf("subnets %v: want at most one a family", s.Subnets)
 	}
 	for _, n := range s.Subnets {
-		switch {
-		case !n.Prefix.IsValid() || n.Prefix != n.Prefix.Masked() || n.Prefix.Bits() == 0 || n.Prefix.Addr().Is4In6():
-			return fmt.Errorf("subnet %s: want a prefix", n.Prefix)
-		case n.Gateway.IsValid() && !n.Prefix.Contains(n.Gateway):
-			return fmt.Errorf("gateway %s: not in %s", n.Gateway, n.Prefix)
-		case n.Block < n.Prefix.Bits() || n.Block > n.Prefix.Addr().BitLen():
-			return fmt.Errorf("blocks of length %d: not in %s", n.Block, n.Prefix)
+		if err := n.check(); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (s Subnet) check() error {
+	switch {
+	case !s.Prefix.IsValid() || s.Prefix != s.Prefix.Masked() || s.Prefix.Bits() == 0 || s.Prefix.Addr().Is4In6():
+		return fmt.Errorf("subnet %s: want a prefix", s.Prefix)
+	case s.Gateway.IsValid() && !s.Prefix.Contains(s.Gateway):
+		return fmt.Errorf("gateway %s: not in %s", s.Gateway, s.Prefix)
+	case s.Block < s.Prefix.Bits() || s.Block > s.Prefix.Addr().BitLen():
+		return fmt.Errorf("blocks of length %d: not in %s", s.Block, s.Prefix)
 	}
 	return nil
 }
@@ -157,6 +166,40 @@ func (e Endpoint) check() error {
 }
 
 func (o owner) check() error { return CheckName(o.Host) }
+
+// encode is the value of a segment's record. Any host of the cluster may change it:
+// fields that only a newer version knows stay as they are.
+func (s Segment) encode() []byte {
+	var before struct{ Subnets []json.RawMessage }
+	_ = json.Unmarshal(s.raw, &before) // none: a new record
+	subnets := make([]json.RawMessage, len(s.Subnets))
+	for i, n := range s.Subnets {
+		subnets[i] = encode(n)
+		for _, old := range before.Subnets {
+			if was, err := parse[Subnet](old); err == nil && was.Prefix == n.Prefix {
+				subnets[i] = over(old, subnets[i])
+			}
+		}
+	}
+	return over(s.raw, encode(struct {
+		Segment
+		Subnets []json.RawMessage `json:"subnets"`
+	}{s, subnets}))
+}
+
+// over returns the object now with what else there is in old.
+func over(old, now []byte) []byte {
+	var was, is map[string]json.RawMessage
+	if json.Unmarshal(old, &was) != nil || json.Unmarshal(now, &is) != nil {
+		return now // there was none
+	}
+	for field, value := range was {
+		if _, ok := is[field]; !ok {
+			is[field] = value
+		}
+	}
+	return encode(is)
+}
 
 // encode is the value of a record. Our types always have one.
 func encode(v any) []byte {

@@ -46,8 +46,8 @@ func (c *Cluster) Join(ctx context.Context, segment string, pool netip.Prefix, v
 		}
 		ops := []clientv3.Op{clientv3.OpPut(c.key(memberKey(segment, c.self.Name)), string(encode(owner{Host: c.self.Name})))}
 		if !has && pool.IsValid() {
-			s = Segment{Name: segment, VNI: s.VNI, Port: s.Port, Options: s.Options, Subnets: append(slices.Clone(s.Subnets), newSubnet(pool))}
-			ops = append(ops, clientv3.OpPut(c.key(segmentKey(segment)), string(encode(s))))
+			s = Segment{Name: segment, VNI: s.VNI, Port: s.Port, Options: s.Options, Subnets: append(slices.Clone(s.Subnets), newSubnet(pool)), raw: s.raw}
+			ops = append(ops, clientv3.OpPut(c.key(segmentKey(segment)), string(s.encode())))
 		}
 		if !has && !pool.IsValid() {
 			ops = nil // just ask whether the view is etcd's
@@ -177,7 +177,7 @@ func (c *Cluster) Gateway(ctx context.Context, segment string, subnet netip.Pref
 		s.Subnets = slices.Clone(s.Subnets)
 		s.Subnets[i].Gateway = want
 		_, err := c.commit(ctx, []clientv3.Cmp{same},
-			[]clientv3.Op{clientv3.OpPut(c.key(segmentKey(segment)), string(encode(s)))}, clientv3.OpGet(c.key(segmentKey(segment))))
+			[]clientv3.Op{clientv3.OpPut(c.key(segmentKey(segment)), string(s.encode()))}, clientv3.OpGet(c.key(segmentKey(segment))))
 		if err != nil {
 			return netip.Addr{}, wrap(err, "settle the gateway of segment %s", segment)
 		}

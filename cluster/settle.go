@@ -49,7 +49,7 @@ func (c *Cluster) Settle(ctx context.Context, segment string, want Settings) (Se
 			s.Port = DefaultPort
 		}
 		ok, err := c.commit(ctx, []clientv3.Cmp{same, c.absent(vniKey(vni))}, []clientv3.Op{
-			clientv3.OpPut(c.key(segmentKey(segment)), string(encode(s))),
+			clientv3.OpPut(c.key(segmentKey(segment)), string(s.encode())),
 			clientv3.OpPut(c.key(vniKey(vni)), segment),
 		}, clientv3.OpGet(c.key(segmentKey(segment))))
 		if err != nil {

@@ -105,7 +105,7 @@ func (v *view) mean(p path, e store.ClusterEntry) error {
 		if err != nil {
 			return err
 		}
-		s.Name = p.segment
+		s.Name, s.raw = p.segment, e.Value
 		v.segments[p.segment] = s
 	case kindMember:
 		at(v.members, p.segment)[p.host] = true
