@@ -92,7 +92,7 @@ type Cluster struct {
 	view    *view
 	at      int64                            // etcd's revision that the view is of, at least
 	dirty   map[string]bool                  // keys whose entries are to be saved
-	recent  map[string]bool                  // keys that this host wrote while the view was being read
+	recent  map[string]bool                  // keys that this host wrote while the view was being read; nil: it isn't
 	held    map[string]map[netip.Prefix]bool // blocks that this host may hand out from, by segment
 	giving  map[string]bool                  // keys of blocks and claims that are being given back
 	late    map[string]bool                  // keys of claims that were given back, and nobody knows whether etcd knows
@@ -125,7 +125,7 @@ func New(opts Options, records store.Records) (*Cluster, error) {
 		}
 	}
 	c := &Cluster{
-		opts: opts, log: opts.Log, self: opts.Self, view: newView(),
+		opts: opts, log: opts.Log, self: opts.Self, view: newView(10 * opts.Patience),
 		dirty: map[string]bool{}, held: map[string]map[netip.Prefix]bool{}, giving: map[string]bool{}, late: map[string]bool{}, using: map[string]bool{},
 		joining: map[string]time.Time{}, idle: map[string]time.Time{}, alarms: map[string]string{},
 		changed: make(chan struct{}), kick: make(chan struct{}, 1), tell: make(chan struct{}, 1),
@@ -261,7 +261,7 @@ func (c *Cluster) commit(ctx context.Context, conditions []clientv3.Cmp, then []
 			c.take(c.written(key, op.ValueBytes(), r.Header.Revision))
 		case op.IsDelete() && len(op.RangeBytes()) == 0:
 			c.drop(key, r.Header.Revision)
-			c.view.gone[key] = r.Header.Revision
+			c.view.gone.add(key, r.Header.Revision)
 			if c.recent != nil {
 				c.recent[key] = true
 			}

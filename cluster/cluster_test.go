@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"fairway/store"
 )
@@ -34,7 +35,7 @@ func TestKeys(t *testing.T) {
 
 // What comes from etcd is checked like what comes from anybody.
 func TestRecordRefusals(t *testing.T) {
-	v := newView()
+	v := newView(time.Minute)
 	for key, value := range map[string]string{
 		"hosts/a":              `{"name":"a","advertise":"224.0.0.1"}`,
 		"hosts/b":              `{"name":"../b","advertise":"192.0.2.1"}`,
@@ -66,7 +67,7 @@ func TestRecordRefusals(t *testing.T) {
 
 // An older event never undoes a newer one.
 func TestViewOrder(t *testing.T) {
-	v := newView()
+	v := newView(time.Minute)
 	e := func(mac string, revision int64) store.ClusterEntry {
 		return store.ClusterEntry{
 			Key: "endpoints/s/a/1", Value: encode(Endpoint{ID: "1", MAC: mac, IPv4: netip.MustParseAddr("10.0.0.1")}), Revision: revision,
@@ -84,7 +85,7 @@ func TestViewOrder(t *testing.T) {
 	v.drop("endpoints/s/a/1", 1)
 	is("02:00:00:00:00:02")
 	v.drop("endpoints/s/a/1", 3)
-	v.gone["endpoints/s/a/1"] = 3
+	v.gone.add("endpoints/s/a/1", 3)
 	v.put(e("02:00:00:00:00:02", 2))
 	is("")
 	v.put(e("02:00:00:00:00:04", 4))

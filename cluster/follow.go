@@ -51,20 +51,24 @@ func (c *Cluster) read(ctx context.Context) (int64, error) {
 	for _, kv := range r.Kvs {
 		e := c.entry(kv.Key, kv.Value, kv.CreateRevision, kv.ModRevision)
 		has[e.Key] = true
-		if c.recent[e.Key] {
+		if back && c.recent[e.Key] {
 			continue
 		}
 		if old, ok := c.view.entries[e.Key]; ok && (back || restored(old, e, r.Header.Revision)) {
 			c.rewound = true
 			c.view.forget(e.Key)
 		}
-		if back || c.view.gone[e.Key] <= r.Header.Revision { // made again since, or back from before
-			delete(c.view.gone, e.Key)
+		if deleted := c.view.gone.at(e.Key); back || deleted > e.Revision && deleted <= r.Header.Revision {
+			c.rewound = true // what was deleted is back from before
+			c.view.gone.remove(e.Key)
 		}
 		c.take(e)
 	}
+	if c.rewound = c.rewound || back; c.rewound { // what is made from here on may be older than what was deleted
+		c.view.gone.clear()
+	}
 	for key, e := range c.view.entries {
-		if !has[key] && !c.recent[key] && e.Revision != 0 && (back || e.Revision <= r.Header.Revision) {
+		if !has[key] && e.Revision != 0 && (e.Revision <= r.Header.Revision || back && !c.recent[key]) {
 			c.drop(key, e.Revision)
 		}
 	}
@@ -72,7 +76,6 @@ func (c *Cluster) read(ctx context.Context) (int64, error) {
 	if c.at = r.Header.Revision; !back { // what the watch has told since is newer
 		c.at = max(c.at, at)
 	}
-	c.rewound = c.rewound || back
 	for s := range c.view.endpoints {
 		c.plane = append(c.plane, delta{segment: s, whole: true})
 	}
@@ -141,14 +144,11 @@ func (c *Cluster) follow(ctx context.Context, from int64) error {
 		c.at = max(c.at, upTo)
 		for _, ev := range r.Events {
 			if ev.Type == clientv3.EventTypeDelete {
-				c.drop(strings.TrimPrefix(string(ev.Kv.Key), c.opts.Prefix), ev.Kv.ModRevision)
+				key := strings.TrimPrefix(string(ev.Kv.Key), c.opts.Prefix)
+				c.drop(key, ev.Kv.ModRevision)
+				c.view.gone.add(key, ev.Kv.ModRevision)
 			} else {
 				c.take(c.entry(ev.Kv.Key, ev.Kv.Value, ev.Kv.CreateRevision, ev.Kv.ModRevision))
-			}
-		}
-		for key, revision := range c.view.gone {
-			if revision <= upTo {
-				delete(c.view.gone, key)
 			}
 		}
 		c.notice()

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"reflect"
 	"testing"
+	"time"
 
 	"fairway/store"
 )
@@ -13,7 +14,7 @@ import (
 // A record of the release before, which lacks fields, and one of the release after,
 // which has others besides, are both good.
 func TestVersionSkew(t *testing.T) {
-	v := newView()
+	v := newView(time.Minute)
 	for key, value := range map[string]string{
 		"hosts/old":                         `{"name":"old","advertise":"192.0.2.1"}`,
 		"hosts/new":                         `{"name":"new","advertise":"192.0.2.2","started":"2027-01-02T03:04:05Z","cpus":[1,2],"capabilities":{"wireguard":true}}`,
@@ -43,7 +44,7 @@ func TestVersionSkew(t *testing.T) {
 func TestUnknownFieldsStay(t *testing.T) {
 	const text = `{"name":"s","vni":0,"port":0,"options":{"multicast":"true"},"encrypted":{"key":7},
 		"subnets":[{"prefix":"10.1.0.0/16","block":26,"gateway":"","sticky":true}]}`
-	v := newView()
+	v := newView(time.Minute)
 	if _, _, err := v.put(store.ClusterEntry{Key: "segments/s", Value: []byte(text), Revision: 1}); err != nil {
 		t.Fatal(err)
 	}

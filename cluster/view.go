@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"net/netip"
+	"time"
 
 	"fairway/store"
 )
@@ -19,9 +20,7 @@ type Remote struct {
 // mean. It isn't safe for concurrent use.
 type view struct {
 	entries map[string]store.ClusterEntry
-	// gone has the revisions of keys that this host has deleted, until etcd's
-	// events are past them: an older event must not bring one back.
-	gone map[string]int64
+	gone    tombstones
 
 	hosts     map[string]Host
 	alive     map[string]bool
@@ -34,9 +33,11 @@ type view struct {
 	blockOf   map[string]map[netip.Addr]netip.Prefix // of a segment: the block of each claim
 }
 
-func newView() *view {
+// newView returns an empty view. What it is told may be late, but by less than
+// late.
+func newView(late time.Duration) *view {
 	return &view{
-		entries: map[string]store.ClusterEntry{}, gone: map[string]int64{},
+		entries: map[string]store.ClusterEntry{}, gone: tombstones{keep: late},
 		hosts: map[string]Host{}, alive: map[string]bool{}, segments: map[string]Segment{},
 		members: map[string]map[string]bool{}, endpoints: map[string]map[string]Remote{},
 		blocks: map[string]map[netip.Prefix]string{}, claims: map[string]map[netip.Addr]string{},
@@ -47,7 +48,7 @@ func newView() *view {
 // put takes an entry, unless the view has a newer version. An entry that isn't
 // good is an error, and means nothing; what the key meant before is forgotten.
 func (v *view) put(e store.ClusterEntry) (p path, changed bool, err error) {
-	if old, ok := v.entries[e.Key]; ok && old.Revision > e.Revision || v.gone[e.Key] > e.Revision {
+	if old, ok := v.entries[e.Key]; ok && old.Revision > e.Revision || v.gone.at(e.Key) > e.Revision {
 		return p, false, nil
 	} else if ok && old.Revision == e.Revision && e.Revision != 0 {
 		return p, false, nil
@@ -57,7 +58,7 @@ func (v *view) put(e store.ClusterEntry) (p path, changed bool, err error) {
 		return p, false, err
 	}
 	v.entries[e.Key] = e
-	delete(v.gone, e.Key)
+	v.gone.remove(e.Key)
 	if err = v.mean(p, e); err != nil {
 		v.unmean(p)
 	}
