@@ -119,6 +119,7 @@ func TestOverlay(t *testing.T) {
 		t.Errorf("fairway cluster hosts:\n%s", out)
 	}
 
+	t.Run("partitions", func(t *testing.T) { overlayPartitions(t, hosts, etcd, parties, addresses) })
 	t.Run("faults", func(t *testing.T) { overlayFaults(t, hosts, etcd, parties, addresses) })
 
 	for _, h := range hosts {
