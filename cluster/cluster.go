@@ -101,9 +101,12 @@ type Cluster struct {
 	idle    map[string]time.Time             // key of a claim → since when nobody has its address
 	alarms  map[string]string                // endpoint → what is wrong with it
 	changed chan struct{}                    // closed with each change of the view
+	version uint64                           // counts these
 	plane   []delta
 	rewound bool            // etcd was restored, and the plane doesn't know yet
 	stale   map[string]bool // segments whose share may have changed
+
+	sent sending // publish's
 
 	kick chan struct{} // this host's records may differ from the view
 	tell chan struct{} // there is something for the plane

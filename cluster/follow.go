@@ -241,6 +241,7 @@ func (c *Cluster) concerns(p path, gone bool, old Remote) {
 func (c *Cluster) notice() {
 	close(c.changed)
 	c.changed = make(chan struct{})
+	c.version++
 	if len(c.plane) > 0 {
 		select {
 		case c.tell <- struct{}{}:

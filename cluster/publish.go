@@ -2,10 +2,12 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -54,17 +56,41 @@ func (c *Cluster) publish(ctx context.Context) error {
 	}
 }
 
+// A sending is what this host last made etcd's records of its endpoints equal to.
+type sending struct {
+	version uint64 // of the view
+	local   map[string][]Endpoint
+}
+
 // sendEndpoints makes etcd's record of this host's endpoints equal to what it has.
+// It looks through all endpoints of the cluster only after a change.
 func (c *Cluster) sendEndpoints(ctx context.Context) error {
+	now := sending{local: c.opts.Endpoints()}
+	for _, all := range now.local {
+		slices.SortFunc(all, func(a, b Endpoint) int { return cmp.Compare(a.ID, b.ID) })
+	}
+	c.mu.Lock()
+	now.version = c.version
+	c.mu.Unlock()
+	if reflect.DeepEqual(now, c.sent) {
+		return nil
+	}
+	err := c.send(ctx, now.local)
+	if err == nil {
+		c.sent = now
+	}
+	return err
+}
+
+func (c *Cluster) send(ctx context.Context, local map[string][]Endpoint) error {
 	want := map[string][]byte{}
-	local := c.opts.Endpoints()
 	c.mu.Lock()
 	alarms := map[string]string{}
 	for segment, all := range local {
 		if !c.view.members[segment][c.self.Name] {
 			continue
 		}
-		taken := c.others(segment)
+		taken := c.others(segment, all)
 		for _, e := range all {
 			key := endpointKey(segment, c.self.Name, e.ID)
 			if other := c.older(segment, e, taken); other != nil {
@@ -112,15 +138,21 @@ func alarmsIn(now, before map[string]string) (news []string) {
 	return news
 }
 
-// others returns the addresses of other hosts' endpoints. The caller holds c.mu.
-func (c *Cluster) others(segment string) map[netip.Addr]Remote {
+// others returns who else has addresses that endpoints of this host have: of each
+// the one that had it first. The caller holds c.mu.
+func (c *Cluster) others(segment string, local []Endpoint) map[netip.Addr]Remote {
+	mine := map[netip.Addr]bool{}
+	for _, e := range local {
+		mine[e.IPv4], mine[e.IPv6] = true, true
+	}
+	delete(mine, netip.Addr{})
 	out := map[netip.Addr]Remote{}
 	for _, r := range c.view.endpoints[segment] {
-		if r.Host == c.self.Name {
+		if r.Host == c.self.Name || !mine[r.IPv4] && !mine[r.IPv6] {
 			continue
 		}
 		for _, ip := range []netip.Addr{r.IPv4, r.IPv6} {
-			if old, ok := out[ip]; ip.IsValid() && (!ok || r.Created < old.Created) {
+			if old, ok := out[ip]; mine[ip] && (!ok || r.Created < old.Created) {
 				out[ip] = r
 			}
 		}

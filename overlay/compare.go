@@ -27,7 +27,7 @@ func (d Drift) Total() int { return d.Missing + d.Wrong + d.Strange }
 
 // Run compares the entries of all segments with the records and repairs them,
 // until the context ends: a few hundred entries at a time, with pauses that leave
-// 99% of a core to others, and at least a second between two passes. Every few
+// 99.5% of a core to others, and at least a second between two passes. Every few
 // seconds it compares the filter's table, too.
 func (p *Plane) Run(ctx context.Context) error {
 	const every, filter = time.Second, 5 * time.Second
@@ -69,12 +69,12 @@ func (p *Plane) repairFilter(ctx context.Context) {
 	}
 }
 
-// restful returns what rests a hundred times as long as the work took that was
+// restful returns what rests two hundred times as long as the work took that was
 // done since it rested last.
 func restful(ctx context.Context) func() error {
 	begun := time.Now()
 	return func() error {
-		const share, longest = 100, 2 * time.Second
+		const share, longest = 200, 2 * time.Second
 		timer := time.NewTimer(min(share*time.Since(begun), longest))
 		defer timer.Stop()
 		select {
