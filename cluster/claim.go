@@ -190,8 +190,9 @@ func (c *Cluster) give(ctx context.Context, segment string, ip netip.Addr, to ow
 		_, err := c.commit(ctx, conditions, []clientv3.Op{clientv3.OpDelete(c.key(want))})
 		return err
 	}
+	done := append(c.leftovers(segment, ip), clientv3.OpDelete(c.key(want)))
 	if claimed { // the block is a third host's, or nobody's
-		return c.returnClaim(ctx, segment, claim, conditions, clientv3.OpDelete(c.key(want)))
+		return c.returnClaim(ctx, segment, claim, conditions, done...)
 	}
 	// On the disk first: should this host restart without etcd, it must know.
 	promise := store.ClusterEntry{Key: claim, Value: encode(owner{Host: to.Host})}
@@ -201,8 +202,19 @@ func (c *Cluster) give(ctx context.Context, segment string, ip netip.Addr, to ow
 	c.mu.Lock()
 	c.take(promise)
 	c.mu.Unlock()
-	_, err := c.commit(ctx, append(conditions, c.absent(claim)), []clientv3.Op{
-		clientv3.OpPut(c.key(claim), string(promise.Value)), clientv3.OpDelete(c.key(want)),
-	})
+	_, err := c.commit(ctx, append(conditions, c.absent(claim)), append(done, clientv3.OpPut(c.key(claim), string(promise.Value))))
 	return err
+}
+
+// leftovers deletes what etcd still has of endpoints of this host with an address
+// that is in use no more: the next holder would take it for another's claim.
+func (c *Cluster) leftovers(segment string, ip netip.Addr) (ops []clientv3.Op) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.view.endpoints[segment] {
+		if r.Host == c.self.Name && (r.IPv4 == ip || r.IPv6 == ip) {
+			ops = append(ops, clientv3.OpDelete(c.key(endpointKey(segment, r.Host, r.ID))))
+		}
+	}
+	return ops
 }
