@@ -13,6 +13,10 @@ type Cluster interface {
 	ClusterHosts() ClusterHosts
 	// ForgetHost takes a host that is gone for good out of the cluster.
 	ForgetHost(ctx context.Context, name string) error
+	ClusterNetworks() ClusterNetworks
+	// WantNetwork has hosts make a network, or change it; UnwantNetwork remove it.
+	WantNetwork(ctx context.Context, n WantedNetwork) error
+	UnwantNetwork(ctx context.Context, name string) error
 }
 
 // ClusterHosts is the reply to GET /v1/cluster/hosts.
@@ -67,33 +71,55 @@ type forgetRequest struct {
 
 // serveCluster adds the calls about the cluster.
 func (s *Server) serveCluster() {
-	s.mux.HandleFunc("GET /v1/cluster/hosts", func(w http.ResponseWriter, _ *http.Request) {
-		if s.Cluster == nil {
-			reply(w, http.StatusConflict, failure{Version, "this host is in no cluster: its daemon runs without --cluster"})
-			return
-		}
+	s.mux.HandleFunc("GET /v1/cluster/hosts", s.inCluster(func(w http.ResponseWriter, _ *http.Request) {
 		hosts := s.Cluster.ClusterHosts()
 		hosts.Version = Version
 		reply(w, http.StatusOK, hosts)
-	})
-	s.mux.HandleFunc("POST /v1/cluster/forget", func(w http.ResponseWriter, r *http.Request) {
+	}))
+	s.mux.HandleFunc("GET /v1/cluster/networks", s.inCluster(func(w http.ResponseWriter, _ *http.Request) {
+		networks := s.Cluster.ClusterNetworks()
+		networks.Version = Version
+		reply(w, http.StatusOK, networks)
+	}))
+	s.mux.HandleFunc("POST /v1/cluster/forget", s.inCluster(changing(func(ctx context.Context, ask forgetRequest) error {
+		return s.Cluster.ForgetHost(ctx, ask.Host)
+	})))
+	s.mux.HandleFunc("POST /v1/cluster/networks", s.inCluster(changing(func(ctx context.Context, ask WantedNetwork) error {
+		return s.Cluster.WantNetwork(ctx, ask)
+	})))
+	s.mux.HandleFunc("POST /v1/cluster/networks/remove", s.inCluster(changing(func(ctx context.Context, ask unwantRequest) error {
+		return s.Cluster.UnwantNetwork(ctx, ask.Name)
+	})))
+}
+
+// inCluster answers for a daemon that is in none.
+func (s *Server) inCluster(answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		if s.Cluster == nil {
 			reply(w, http.StatusConflict, failure{Version, "this host is in no cluster: its daemon runs without --cluster"})
 			return
 		}
-		var ask forgetRequest
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 4096)).Decode(&ask); err != nil {
+		answer(w, r)
+	}
+}
+
+// changing answers a request for a change that has nothing to say but whether it
+// was made.
+func changing[T any](change func(context.Context, T) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var ask T
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&ask); err != nil {
 			reply(w, http.StatusBadRequest, failure{Version, "request: " + err.Error()})
 			return
 		}
-		if err := s.Cluster.ForgetHost(r.Context(), ask.Host); err != nil {
+		if err := change(r.Context(), ask); err != nil {
 			reply(w, http.StatusConflict, failure{Version, err.Error()})
 			return
 		}
 		reply(w, http.StatusOK, struct {
 			Version int `json:"version"`
 		}{Version})
-	})
+	}
 }
 
 // ClusterHosts returns the hosts of the daemon's cluster.

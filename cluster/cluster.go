@@ -110,6 +110,8 @@ type Cluster struct {
 
 	kick chan struct{} // this host's records may differ from the view
 	tell chan struct{} // there is something for the plane
+
+	networkNews chan struct{}
 }
 
 // New returns a cluster that holds the records of the last run. It starts nothing:
@@ -132,6 +134,7 @@ func New(opts Options, records store.Records) (*Cluster, error) {
 		dirty: map[string]bool{}, held: map[string]map[netip.Prefix]bool{}, giving: map[string]bool{}, late: map[string]bool{}, using: map[string]bool{},
 		joining: map[string]time.Time{}, idle: map[string]time.Time{}, alarms: map[string]string{},
 		changed: make(chan struct{}), kick: make(chan struct{}, 1), tell: make(chan struct{}, 1),
+		networkNews: make(chan struct{}, 1),
 	}
 	return c, c.load(records)
 }
@@ -218,6 +221,7 @@ func (c *Cluster) well() {
 		c.log.Info("cluster: etcd is back")
 	}
 	c.Changed()
+	c.tellNetworks()
 }
 
 // etcd returns the client; nil before there is one.

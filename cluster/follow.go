@@ -230,6 +230,12 @@ func (c *Cluster) concerns(p path, gone bool, old Remote) {
 			c.stale = map[string]bool{}
 		}
 		c.stale[p.segment] = true
+	case kindNetwork:
+		c.tellNetworks()
+	case kindNetworkOn:
+		if gone || p.host == c.self.Name { // of others just that there is none left
+			c.tellNetworks()
+		}
 	case kindMember:
 		if p.host != c.self.Name {
 			c.plane = append(c.plane, delta{segment: p.segment, whole: true})
@@ -340,6 +346,8 @@ func (p path) key() string {
 		return claimKey(p.segment, p.block, p.ip)
 	case kindWant:
 		return wantKey(p.segment, p.block, p.ip)
+	case kindNetworkOn:
+		return networkOnKey(p.id, p.host)
 	}
 	return p.kind + "/" + p.id
 }

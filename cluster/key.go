@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -19,6 +20,9 @@ const (
 	kindBlock    = "blocks"    // blocks/SEGMENT/BLOCK: the owner that hands it out
 	kindClaim    = "claims"    // claims/SEGMENT/BLOCK/IP: the owner of an address in whosever block
 	kindWant     = "wants"     // wants/SEGMENT/BLOCK/IP: who wants it of its owner; goes with the asker's lease
+
+	kindNetwork   = "networks"    // networks/NAME: a Network
+	kindNetworkOn = "networks-on" // networks-on/NAME/HOST: a NetworkReport
 )
 
 func hostKey(host string) string            { return kindHost + "/" + host }
@@ -26,6 +30,10 @@ func aliveKey(host string) string           { return kindAlive + "/" + host }
 func segmentKey(segment string) string      { return kindSegment + "/" + segment }
 func vniKey(vni uint32) string              { return kindVNI + "/" + strconv.FormatUint(uint64(vni), 10) }
 func memberKey(segment, host string) string { return kindMember + "/" + segment + "/" + host }
+
+func networkKey(name string) string { return kindNetwork + "/" + name }
+
+func networkOnKey(name, host string) string { return kindNetworkOn + "/" + name + "/" + host }
 
 func endpointKey(segment, host, id string) string {
 	return kindEndpoint + "/" + segment + "/" + host + "/" + id
@@ -75,6 +83,7 @@ func parseKey(key string) (p path, err error) {
 	wrong := fmt.Errorf("key %q", key)
 	want := map[string]int{
 		kindHost: 2, kindAlive: 2, kindSegment: 2, kindVNI: 2, kindMember: 3, kindEndpoint: 4, kindBlock: 3, kindClaim: 4, kindWant: 4,
+		kindNetwork: 2, kindNetworkOn: 3,
 	}
 	if want[p.kind] == 0 {
 		return p, fmt.Errorf("key %q: %w", key, errKind)
@@ -94,6 +103,12 @@ func parseKey(key string) (p path, err error) {
 	case kindHost, kindAlive:
 		p.host = parts[1]
 		return p, CheckName(p.host)
+	case kindNetwork:
+		p.id = parts[1]
+		return p, CheckName(p.id)
+	case kindNetworkOn:
+		p.id, p.host = parts[1], parts[2]
+		return p, cmp.Or(CheckName(p.id), CheckName(p.host))
 	}
 	p.segment = parts[1]
 	if err := CheckName(p.segment); err != nil {

@@ -20,15 +20,25 @@ var errBusy = errors.New("other hosts are always quicker") //nolint:gochecknoglo
 // Join makes this host a member of a segment and returns its subnet in a family:
 // the one that is named, which must be the segment's if it has one already. A
 // segment that isn't there is made. It needs no etcd where this host is a member.
-func (c *Cluster) Join(ctx context.Context, segment string, pool netip.Prefix, v6 bool) (netip.Prefix, error) {
+func (c *Cluster) Join(ctx context.Context, segment string, pool netip.Prefix, v6 bool) (_ netip.Prefix, err error) {
 	if err := CheckName(segment); err != nil {
 		return netip.Prefix{}, fmt.Errorf("option segment=%q: %w", segment, err)
 	}
 	c.segment.Lock()
 	defer c.segment.Unlock()
 	c.mu.Lock()
+	before, joining := c.joining[segment]
 	c.joining[segment] = time.Now()
 	c.mu.Unlock()
+	defer func() {
+		if err != nil { // or who asks again and again would never leave
+			c.mu.Lock()
+			if c.joining[segment] = before; !joining {
+				delete(c.joining, segment)
+			}
+			c.mu.Unlock()
+		}
+	}()
 	// The view may be old: what it says is the condition.
 	for range tries {
 		c.mu.Lock()

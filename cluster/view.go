@@ -31,6 +31,9 @@ type view struct {
 	claims    map[string]map[netip.Addr]string       // of a segment: hosts
 	wants     map[string]map[netip.Addr]owner        // of a segment: who asks
 	blockOf   map[string]map[netip.Addr]netip.Prefix // of a segment: the block of each claim
+
+	networks   map[string]Network
+	networksOn map[string]map[string]NetworkReport // of a network: by host
 }
 
 // newView returns an empty view. What it is told may be late, but by less than
@@ -42,6 +45,7 @@ func newView(late time.Duration) *view {
 		members: map[string]map[string]bool{}, endpoints: map[string]map[string]Remote{},
 		blocks: map[string]map[netip.Prefix]string{}, claims: map[string]map[netip.Addr]string{},
 		wants: map[string]map[netip.Addr]owner{}, blockOf: map[string]map[netip.Addr]netip.Prefix{},
+		networks: map[string]Network{}, networksOn: map[string]map[string]NetworkReport{},
 	}
 }
 
@@ -110,6 +114,19 @@ func (v *view) mean(p path, e store.ClusterEntry) error {
 		v.segments[p.segment] = s
 	case kindMember:
 		at(v.members, p.segment)[p.host] = true
+	case kindNetwork:
+		n, err := parse[Network](e.Value)
+		if err != nil {
+			return err
+		}
+		n.Name = p.id
+		v.networks[p.id] = n
+	case kindNetworkOn:
+		r, err := parse[NetworkReport](e.Value)
+		if err != nil {
+			return err
+		}
+		at(v.networksOn, p.id)[p.host] = r
 	case kindEndpoint:
 		r, err := parse[Endpoint](e.Value)
 		if err != nil {
@@ -146,6 +163,10 @@ func (v *view) unmean(p path) {
 		delete(v.segments, p.segment)
 	case kindMember:
 		delete(v.members[p.segment], p.host)
+	case kindNetwork:
+		delete(v.networks, p.id)
+	case kindNetworkOn:
+		delete(v.networksOn[p.id], p.host)
 	case kindEndpoint:
 		delete(v.endpoints[p.segment], p.host+"/"+p.id)
 	case kindBlock:

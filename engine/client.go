@@ -49,16 +49,10 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 // identify settles on a version of the API and returns which engine this is, as
 // IDOf names it, and its version.
 func (c *client) identify(ctx context.Context) (id, version string, err error) {
-	var v struct {
-		Version       string
-		APIVersion    string `json:"ApiVersion"`
-		MinAPIVersion string
-	}
-	c.version = ""
-	if err := c.get(ctx, "/version", nil, &v); err != nil {
+	var v wireVersion
+	if err := c.settle(ctx, &v); err != nil {
 		return "", "", err
 	}
-	c.version = chooseVersion(v.APIVersion, v.MinAPIVersion)
 	var info struct {
 		DockerRootDir   string
 		SecurityOptions []string
@@ -67,6 +61,23 @@ func (c *client) identify(ctx context.Context) (id, version string, err error) {
 		return "", "", err
 	}
 	return engineID(info.DockerRootDir, info.SecurityOptions), clean(v.Version), nil
+}
+
+// wireVersion is how the API tells its versions.
+type wireVersion struct {
+	Version       string
+	APIVersion    string `json:"ApiVersion"`
+	MinAPIVersion string
+}
+
+// settle settles on a version of the API.
+func (c *client) settle(ctx context.Context, v *wireVersion) error {
+	c.version = ""
+	if err := c.get(ctx, "/version", nil, v); err != nil {
+		return err
+	}
+	c.version = chooseVersion(v.APIVersion, v.MinAPIVersion)
+	return nil
 }
 
 // engineID is IDOf's name for an engine that tells this of itself. With
@@ -111,7 +122,7 @@ func compareVersions(a, b string) int {
 // stream, or with ctx. Once it follows, it calls started.
 func (c *client) events(ctx context.Context, started, hint func(), asked func() []string) error {
 	filters := `{"type":["network","container"],"event":["create","connect","disconnect","destroy","remove","rename"]}`
-	body, err := c.open(ctx, "/events", url.Values{"filters": {filters}})
+	body, err := c.open(ctx, http.MethodGet, "/events", url.Values{"filters": {filters}}, nil)
 	if err != nil {
 		return err
 	}
@@ -152,7 +163,7 @@ func (e told) matters() bool {
 func (c *client) get(ctx context.Context, path string, query url.Values, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	body, err := c.open(ctx, path, query)
+	body, err := c.open(ctx, http.MethodGet, path, query, nil)
 	if err != nil {
 		return err
 	}
@@ -164,7 +175,7 @@ func (c *client) get(ctx context.Context, path string, query url.Values, v any) 
 	return nil
 }
 
-// A statusError is an answer other than 200.
+// A statusError is an answer that says no.
 type statusError struct {
 	code    int
 	message string
@@ -172,21 +183,25 @@ type statusError struct {
 
 func (e *statusError) Error() string { return fmt.Sprintf("%d %s", e.code, e.message) }
 
-// open returns the body of the answer to a request.
-func (c *client) open(ctx context.Context, path string, query url.Values) (io.ReadCloser, error) {
+// open returns the body of the answer to a request, which has a body unless that
+// is nil.
+func (c *client) open(ctx context.Context, method, path string, query url.Values, body io.Reader) (io.ReadCloser, error) {
 	u := url.URL{Scheme: "http", Host: "docker", Path: path, RawQuery: query.Encode()}
 	if c.version != "" {
 		u.Path = "/v" + c.version + path
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
-		return nil, fmt.Errorf("engine: GET %s: %w", path, err)
+		return nil, fmt.Errorf("engine: %s %s: %w", method, path, err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	if resp.StatusCode == http.StatusOK {
+	if resp.StatusCode/100 == 2 {
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
@@ -195,5 +210,5 @@ func (c *client) open(ctx context.Context, path string, query url.Values) (io.Re
 	if json.Unmarshal(text, &answer) != nil {
 		answer.Message = string(text)
 	}
-	return nil, fmt.Errorf("engine: GET %s: %w", path, &statusError{resp.StatusCode, clean(answer.Message)})
+	return nil, fmt.Errorf("engine: %s %s: %w", method, path, &statusError{resp.StatusCode, cleanTo(answer.Message, lineMax)})
 }

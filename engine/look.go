@@ -16,6 +16,7 @@ type wireNetwork struct {
 	ID     string `json:"Id"`
 	Name   string
 	Driver string
+	Labels map[string]string
 	IPAM   struct {
 		Driver  string
 		Options map[string]string

@@ -98,17 +98,23 @@ const nameMax = 128
 
 // clean makes a name harmless to show: valid UTF-8, nothing that isn't printed,
 // not endless.
-func clean(name string) string {
+func clean(name string) string { return cleanTo(name, nameMax) }
+
+// lineMax is how long a line of the engine's may be, in bytes.
+const lineMax = 400
+
+// cleanTo is clean for a text of at most so many bytes.
+func cleanTo(name string, most int) string {
 	name = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r
 	}, name)
-	if len(name) <= nameMax {
+	if len(name) <= most {
 		return name
 	}
-	end := nameMax
+	end := most
 	for !utf8.RuneStart(name[end]) {
 		end--
 	}

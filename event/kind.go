@@ -29,6 +29,10 @@ const (
 	DockerLost    = "docker-lost"
 	DockerFound   = "docker-found"
 	Reload        = "reload"
+
+	ClusterMade    = "cluster-made"
+	ClusterRemoved = "cluster-removed"
+	ClusterWaiting = "cluster-waiting"
 )
 
 // A Kind is one kind of events.
@@ -69,5 +73,8 @@ func Kinds() []Kind {
 		{DockerLost, "3c1958821d6e46c19a881dd059cac13f", "Docker's API is out of reach", "Names of containers aren't known, and what Docker forgets isn't cleaned up until it is back. Networks go on."},
 		{DockerFound, "0ef87f8b7a414ae0bcf77b9f11f2a3b0", "Docker's API is watched", "The daemon knows the names of containers, and notices what Docker forgets."},
 		{Reload, "928994453519437b88f157f04c646075", "Settings were read again", "The daemon has read its settings again. Those that can't change while it runs take effect at the next start."},
+		{ClusterMade, "92182e8d12d14e53974bc378b88988ea", "A network of the cluster was made here", "fairway network create, on some host of the cluster, asked for network @NETWORK@; Docker has made it on this one."},
+		{ClusterRemoved, "7ce002b1bf434c5ba4f01db4490975bb", "A network of the cluster was removed here", "fairway network rm or create, on some host of the cluster, had network @NETWORK@ removed or changed; Docker has removed it from this one. One that was changed is made anew at once."},
+		{ClusterWaiting, "00aea8d533a54fed93b82f39b20ef070", "A network of the cluster can't be made or removed here", "Network @NETWORK@ isn't on this host as the cluster wants it: containers are attached, or Docker refuses. The message says which. It is tried again until it works; fairway network ls shows all hosts."},
 	}
 }

@@ -53,6 +53,42 @@ func (spanning) ForgetHost(_ context.Context, name string) error {
 	return nil
 }
 
+func (spanning) ClusterNetworks() admin.ClusterNetworks {
+	return admin.ClusterNetworks{Cluster: "default", Self: "a", Networks: []admin.ClusterNetwork{
+		{
+			Name: "backbone", Segment: "backbone", Subnets: []netip.Prefix{netip.MustParsePrefix("10.40.0.0/16")}, Hosts: []string{},
+			Options: map[string]string{"mtu": "1400"}, Labels: map[string]string{},
+			On: []admin.NetworkOn{
+				{Host: "a", State: "made", Alive: true},
+				{Host: "b", State: "away", Why: "nothing is heard of its daemon: it makes it when it is back"},
+				{Host: "c", State: "refused", Why: "no\x1b[2J", Alive: true},
+			},
+		},
+		{
+			Name: "old", Segment: "old", Subnets: []netip.Prefix{}, Hosts: []string{"a"}, Options: map[string]string{}, Labels: map[string]string{}, Removing: true,
+			On: []admin.NetworkOn{{Host: "a", State: "waiting", Why: "containers db, web are attached: it goes once they are gone", Alive: true}},
+		},
+		{
+			Name: "whole", Segment: "whole", Subnets: []netip.Prefix{}, Hosts: []string{"a"}, Options: map[string]string{}, Labels: map[string]string{},
+			On: []admin.NetworkOn{{Host: "a", State: "made", Alive: true}},
+		},
+	}}
+}
+
+func (spanning) WantNetwork(_ context.Context, n admin.WantedNetwork) error {
+	if n.Name == "refused" {
+		return fmt.Errorf("asked for %+v", n)
+	}
+	return nil
+}
+
+func (spanning) UnwantNetwork(_ context.Context, name string) error {
+	if name == "refused" {
+		return fmt.Errorf("network %s: is none of the cluster's", name)
+	}
+	return nil
+}
+
 // Leases: one was lost twice.
 func (s shown) Leases() ([]admin.LeaseState, uint64) { return s.leases, 2 }
 

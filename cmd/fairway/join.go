@@ -12,6 +12,8 @@ import (
 
 	"fairway/admin"
 	"fairway/cluster"
+	"fairway/engine"
+	"fairway/fleet"
 	"fairway/ipam"
 	"fairway/link"
 	"fairway/nat"
@@ -99,10 +101,13 @@ func (o *overlays) segments() ipam.Segments {
 }
 
 // tasks are what runs of it.
-func (o *overlays) tasks() []task {
+func (o *overlays) tasks(c config) []task {
 	out := []task{{"overlay", o.run}, {"overlay entries", o.plane.Run}}
 	if o.cluster != nil {
-		out = append(out, task{"cluster", o.cluster.Run})
+		k := fleet.New(fleet.Options{
+			Cluster: o.cluster, Engine: engine.Editor{Socket: c.DockerSocket}, Name: c.Cluster.Name, Host: o.cluster.Self().Name, Log: o.log,
+		})
+		out = append(out, task{"cluster", o.cluster.Run}, task{"networks of the cluster", k.Run})
 	}
 	return out
 }
@@ -111,6 +116,7 @@ func (o *overlays) tasks() []task {
 type shownCluster struct {
 	*cluster.Cluster
 	name string
+	host overlay.Host
 }
 
 func (s shownCluster) ClusterHosts() admin.ClusterHosts {
@@ -136,5 +142,5 @@ func (o *overlays) shown(c config) admin.Cluster {
 	if o.cluster == nil {
 		return nil
 	}
-	return shownCluster{o.cluster, c.Cluster.Name}
+	return shownCluster{o.cluster, c.Cluster.Name, o.host}
 }

@@ -13,9 +13,8 @@ import (
 func newNetworksCommand() *cobra.Command {
 	var v view
 	cmd := &cobra.Command{
-		Use:     "networks",
-		Aliases: []string{"network"},
-		Short:   "List the networks that fairway runs",
+		Use:   "networks",
+		Short: "List the networks that fairway runs",
 		Long: `List the networks that fairway runs on this host.
 
 NAME is Docker's; "-" until the daemon has asked Docker. LINK is the network's

@@ -73,7 +73,7 @@ The other commands show what the daemon runs. Exit codes: 0 good, 1 bad,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newDaemonCommand(), newStatusCommand(), newNetworksCommand(), newEndpointsCommand(), newPortsCommand(), newLeasesCommand(), newInspectCommand(), newEventsCommand(), newTopCommand(), newOptionsCommand(), newConfigCommand(), newStoreCommand(),
 		newInstallCommand(), newUninstallCommand(), newResetCommand(), newVersionCommand(), newManagedCommand())
-	root.AddCommand(newDoctorCommand(), newBugreportCommand(), newClusterCommand(), newRepairCommand(), newTraceCommand(), newPingCommand())
+	root.AddCommand(newDoctorCommand(), newBugreportCommand(), newClusterCommand(), newNetworkCommand(), newRepairCommand(), newTraceCommand(), newPingCommand())
 	checkUsage(root)
 	completeFlags(root)
 	return root

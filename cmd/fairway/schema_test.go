@@ -35,6 +35,7 @@ func printed() map[string]reflect.Type {
 		"events":        reflect.TypeFor[eventLine](),
 		"top":           reflect.TypeFor[topped](),
 		"cluster-hosts": reflect.TypeFor[admin.ClusterHosts](),
+		"network-ls":    reflect.TypeFor[admin.ClusterNetworks](),
 		"leases":        reflect.TypeFor[admin.Leased](),
 		"status":        reflect.TypeFor[admin.Status](),
 		"config-show":   reflect.TypeFor[admin.Settings](),
