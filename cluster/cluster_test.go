@@ -15,7 +15,7 @@ func TestKeys(t *testing.T) {
 	for _, key := range []string{
 		hostKey("a"), aliveKey("a"), segmentKey("backbone"), vniKey(9), memberKey("backbone", "a"),
 		endpointKey("backbone", "a", "e1"), blockKey("backbone", b), claimKey("backbone", b, ip), wantKey("backbone", b, ip),
-		blockKey("six", netip.MustParsePrefix("fd00::1:0/112")),
+		blockKey("six", netip.MustParsePrefix("fd00::1:0/112")), networkKey("backbone"), networkOnKey("backbone", "a"),
 	} {
 		p, err := parseKey(key)
 		if err != nil || p.key() != key {
@@ -25,6 +25,7 @@ func TestKeys(t *testing.T) {
 	for _, key := range []string{
 		"", "hosts", "hosts/", "hosts/a/b", "hosts/../a", "hosts/-a", "hosts/" + strings.Repeat("a", 64), "dreams/a", "segments/a b",
 		"blocks/s/10.40.1.64", "blocks/s/10.40.1.65-26", "blocks/s/10.40.1.64-33", "claims/s/10.40.1.64-26/10.40.1.1",
+		"networks/../a", "networks/a/b", "networks-on/a", "networks-on/a/..", "networks-on/-/a",
 		"claims/s/10.40.1.64-26/10.40.1.070", "endpoints/s/a/", "endpoints/s/a\n/e", "blocks/s/::ffff:10.40.1.64-26x",
 	} {
 		if p, err := parseKey(key); err == nil {

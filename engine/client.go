@@ -206,7 +206,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	}
 	defer resp.Body.Close()
 	var answer struct{ Message string }
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 16<<10))
 	if json.Unmarshal(text, &answer) != nil {
 		answer.Message = string(text)
 	}

@@ -41,11 +41,10 @@ type Options struct {
 // How long until the next look.
 const (
 	settle   = 50 * time.Millisecond // after news: more may follow
-	waiting  = 2 * time.Second       // something waits for containers
-	inTheWay = 10 * time.Second      // Docker has a network of the name that isn't ours
+	waiting  = 2 * time.Second       // containers are in the way, or another network is
 	idle     = 30 * time.Second
 	minRetry = time.Second // after a refusal, twice as long each time
-	maxRetry = 30 * time.Second
+	maxRetry = 15 * time.Second
 )
 
 // A Keeper keeps the cluster's networks on this host.
@@ -152,11 +151,8 @@ func (k *Keeper) keep(ctx context.Context, s cluster.NetworkState, have []engine
 		return idle
 	}
 	k.report(ctx, s, st.report)
-	switch st.report.State {
-	case cluster.NetworkWaiting:
+	if st.report.State == cluster.NetworkWaiting || st.report.State == cluster.NetworkRefused {
 		return waiting
-	case cluster.NetworkRefused:
-		return inTheWay
 	}
 	return idle
 }

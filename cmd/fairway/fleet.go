@@ -55,8 +55,11 @@ func onHosts(n cluster.NetworkState, hosts []cluster.HostState) []admin.NetworkO
 		on := admin.NetworkOn{Host: h, State: admin.NetworkPending, Alive: alive[h]}
 		r, said := n.On[h]
 		does := "makes it"
-		if fleet.Target(h, n) == "" {
+		switch {
+		case fleet.Target(h, n) == "":
 			does = "removes it"
+		case r.Revision != "":
+			does = "changes it"
 		}
 		switch {
 		case said && (r.Revision == fleet.Target(h, n) || n.Damaged):

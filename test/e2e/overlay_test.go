@@ -120,6 +120,7 @@ func TestOverlay(t *testing.T) {
 	}
 
 	t.Run("partitions", func(t *testing.T) { overlayPartitions(t, hosts, etcd, parties, addresses) })
+	t.Run("fleet", func(t *testing.T) { overlayFleet(t, hosts) })
 	t.Run("faults", func(t *testing.T) { overlayFaults(t, hosts, etcd, parties, addresses) })
 
 	for _, h := range hosts {
