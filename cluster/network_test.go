@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"fairway/store"
 )
@@ -46,7 +47,7 @@ func TestNetworkRefusals(t *testing.T) {
 		}
 		// The same from etcd means nothing.
 		n.Name = "backbone"
-		v := newView()
+		v := newView(time.Minute)
 		_, _, err := v.put(store.ClusterEntry{Key: networkKey("backbone"), Value: encode(n), Revision: 1})
 		if strings.Contains(says, "network name") == (err != nil) || err != nil && len(v.networks) > 0 {
 			t.Errorf("%s: in etcd: %v, %v", says, err, v.networks)
@@ -56,7 +57,7 @@ func TestNetworkRefusals(t *testing.T) {
 	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
-	v := newView()
+	v := newView(time.Minute)
 	for _, bad := range []string{`{`, `{"state":"asleep"}`, `{"state":"made","revision":"` + strings.Repeat("x", 65) + `"}`, `{"state":"made","why":"` + strings.Repeat("x", 600) + `"}`} {
 		if _, _, err := v.put(store.ClusterEntry{Key: networkOnKey("backbone", "a"), Value: []byte(bad), Revision: 1}); err == nil {
 			t.Errorf("took %s", bad)
