@@ -16,7 +16,6 @@ type row struct {
 	create []string // arguments of docker network create; a subnet 10.98 or 10.99.0.0/24 is added
 	v6     bool     // also a subnet fd98:: or fd99::/64
 	noIPv4 bool
-	since  string                                         // the first engine whose own bridge knows the option, or does it right
 	only   string                                         // the first engine that can ask for it
 	before func(t *testing.T, h *lab.Host) (after func()) // what must be there; after the check it goes
 	check  func(t *testing.T, h *lab.Host, driver string)
@@ -45,18 +44,13 @@ func TestBridgeOptions(t *testing.T) {
 }
 
 // runs says whether a row means something on an engine. Docker's own bridge is
-// asked only where it knows the option, and --ipv4=false is the newest
+// asked on the newest only, which knows every option; --ipv4=false is the newest
 // client's.
 func (r row) runs(engine, driver string) bool {
-	switch {
-	case driver == "fairway" && world.driver == "bridge":
-		return false
-	case engine == newest:
-		return true
-	case r.only == newest:
-		return false
+	if driver == "bridge" {
+		return engine == newest
 	}
-	return driver == "fairway" || r.since != newest
+	return world.driver == "fairway" && (engine == newest || r.only != newest)
 }
 
 func (r row) make(t *testing.T, h *lab.Host, driver string) {

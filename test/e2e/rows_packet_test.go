@@ -21,7 +21,7 @@ func packetRows() []row {
 				h.LAN.Sees(t, "udp", addr4(driver, 10))
 			},
 		}, {
-			name: "bridge.enable_icc=false", create: opt("bridge.enable_icc=false"), v6: true, since: newest,
+			name: "bridge.enable_icc=false", create: opt("bridge.enable_icc=false"), v6: true,
 			check: func(t *testing.T, h *lab.Host, _ string) {
 				a := serve(t, h, "a1", "--network", "opt")
 				b := serve(t, h, "b1", "--network", "opt")
@@ -49,7 +49,7 @@ func packetRows() []row {
 				a.reaches(t, "tcp", lab.Outside+":7", "neighbour", "203.0.113.250")
 			},
 		}, {
-			name: "host_ipv6", create: opt("host_ipv6=2001:db8:1::250"), v6: true, since: newest,
+			name: "host_ipv6", create: opt("host_ipv6=2001:db8:1::250"), v6: true,
 			check: func(t *testing.T, h *lab.Host, _ string) {
 				h.Exec(t, "ip", "addr", "add", "2001:db8:1::250/128", "dev", "eth0", "nodad")
 				defer h.Exec(t, "ip", "addr", "del", "2001:db8:1::250/128", "dev", "eth0")
@@ -57,7 +57,7 @@ func packetRows() []row {
 				a.reaches(t, "tcp6", at(lab.Outside6, 7), "neighbour", "2001:db8:1::250")
 			},
 		}, {
-			name: "bridge.trusted_host_interfaces", create: opt("bridge.trusted_host_interfaces=eth0"), since: newest,
+			name: "bridge.trusted_host_interfaces", create: opt("bridge.trusted_host_interfaces=eth0"),
 			check: func(t *testing.T, h *lab.Host, driver string) {
 				h.LAN.Route(t, subnet4(driver), h)
 				serve(t, h, "a1", "--network", "opt", "--publish", "8080:80", "--ip", addr4(driver, 10))
@@ -95,7 +95,7 @@ func gatewayRows(family int) []row {
 	}
 	return []row{
 		{
-			name: key + "nat", create: opt(key + "nat"), v6: v6, since: newest,
+			name: key + "nat", create: opt(key + "nat"), v6: v6,
 			check: func(t *testing.T, h *lab.Host, driver string) {
 				route(t, h, driver)
 				a := start(t, h, driver)
@@ -106,7 +106,7 @@ func gatewayRows(family int) []row {
 				a.reaches(t, tcp, at(out, 7), "neighbour", host)
 			},
 		}, {
-			name: key + "nat-unprotected", create: opt(key + "nat-unprotected"), v6: v6, since: newest,
+			name: key + "nat-unprotected", create: opt(key + "nat-unprotected"), v6: v6,
 			check: func(t *testing.T, h *lab.Host, driver string) {
 				route(t, h, driver)
 				a := start(t, h, driver)
@@ -117,7 +117,7 @@ func gatewayRows(family int) []row {
 				a.reaches(t, tcp, at(out, 7), "neighbour", host)
 			},
 		}, {
-			name: key + "routed", create: opt(key + "routed"), v6: v6, since: newest,
+			name: key + "routed", create: opt(key + "routed"), v6: v6,
 			check: func(t *testing.T, h *lab.Host, driver string) {
 				route(t, h, driver)
 				a := start(t, h, driver)
@@ -129,7 +129,7 @@ func gatewayRows(family int) []row {
 				a.reaches(t, tcp, at(out, 7), "neighbour", ip)
 			},
 		}, {
-			name: key + "isolated", create: append(opt(key+"isolated"), "--internal"), v6: v6, since: newest,
+			name: key + "isolated", create: append(opt(key+"isolated"), "--internal"), v6: v6,
 			check: func(t *testing.T, h *lab.Host, driver string) {
 				start(t, h, driver)
 				b := serve(t, h, "b1", "--network", "opt")

@@ -83,7 +83,7 @@ func rows() []row {
 				}
 			},
 		}, {
-			name: "enable_ipv6", v6: true, since: newest, check: func(t *testing.T, h *lab.Host, driver string) {
+			name: "enable_ipv6", v6: true, check: func(t *testing.T, h *lab.Host, driver string) {
 				a := serve(t, h, "a1", "--network", "opt", "--ip6", addr6(driver, 0xa))
 				serve(t, h, "b1", "--network", "opt", "--publish", "8080:80")
 				a.reaches(t, "tcp6", at(ip6(t, h, "b1", "opt"), 80), "b1", addr6(driver, 0xa))
@@ -111,7 +111,7 @@ func rows() []row {
 				}
 			},
 		}, {
-			name: "advertise_addr", create: opt("advertise_addr_nmsgs=1", "advertise_addr_ms=100"), since: newest,
+			name: "advertise_addr", create: opt("advertise_addr_nmsgs=1", "advertise_addr_ms=100"),
 			check: func(t *testing.T, h *lab.Host, _ string) {
 				serve(t, h, "a1", "--network", "opt").pings(t, "a1", true)
 			},
