@@ -226,17 +226,19 @@ const tries = 16
 // TestCases plays what once failed.
 func TestCases(t *testing.T) {
 	for i, c := range cases() {
-		n := 1
-		if strings.Contains(c.lines, "*") {
-			n = tries
-		}
-		for k := 1; k <= n; k++ {
-			lines := linesOf(strings.ReplaceAll(c.lines, "*", fmt.Sprint(k)))
-			for _, timing := range []uint64{0, 1} {
-				if err := play(t, timing, lines, func(*world) {}); err != nil {
-					t.Errorf("case %d (%s), timing %d\n%s%v", i, c.wrong, timing, show(lines), err)
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			n := 1
+			if strings.Contains(c.lines, "*") {
+				n = tries
+			}
+			for k := 1; k <= n; k++ {
+				lines := linesOf(strings.ReplaceAll(c.lines, "*", fmt.Sprint(k)))
+				for _, timing := range []uint64{0, 1} {
+					if err := play(t, timing, lines, func(*world) {}); err != nil {
+						t.Fatalf("%s, timing %d\n%s%v", c.wrong, timing, show(lines), err)
+					}
 				}
 			}
-		}
+		})
 	}
 }

@@ -40,13 +40,15 @@ func everyCall() map[string][]line {
 func TestEveryStep(t *testing.T) {
 	plays := 0
 	for name, lines := range everyCall() {
-		for _, timing := range []uint64{0, 1} {
-			n, err := killed(t, timing, lines)
-			plays += n
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
+		t.Run(name, func(t *testing.T) {
+			for _, timing := range []uint64{0, 1} {
+				n, err := killed(t, timing, lines)
+				plays += n
+				if err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
+		})
 	}
 	t.Logf("%d plays", plays)
 }
