@@ -60,11 +60,23 @@ func playReal(t *testing.T, binary, firewall string, lines []line, each func(w *
 	return nil
 }
 
-// TestRealCases plays on this kernel what once failed, where a daemon that dies
-// is all that it takes.
-func TestRealCases(t *testing.T) {
-	t.Parallel()
+// TestReal plays on this kernel, with one daemon and at the same time: what once
+// failed, random sequences, and the same on both grounds.
+func TestReal(t *testing.T) {
 	binary := build(t)
+	for name, test := range map[string]func(*testing.T, string){
+		"cases": testRealCases, "random": testRealRandom, "same on both": testSameOnBoth,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, binary)
+		})
+	}
+}
+
+// testRealCases plays what once failed, where a daemon that dies is all that it
+// takes.
+func testRealCases(t *testing.T, binary string) {
 	for i, c := range cases() {
 		if strings.Contains(c.lines, "!f") || strings.Contains(c.lines, "observe") {
 			continue
@@ -81,10 +93,8 @@ func TestRealCases(t *testing.T) {
 	}
 }
 
-// TestReal plays random sequences with a process that is killed, on this kernel.
-func TestReal(t *testing.T) {
-	t.Parallel()
-	binary := build(t)
+// testRealRandom plays random sequences with a process that is killed.
+func testRealRandom(t *testing.T, binary string) {
 	var played, calls, deaths atomic.Int64
 	t.Run("threads", func(t *testing.T) {
 		for i := range realThreads {
@@ -192,12 +202,10 @@ func realMishap(t *rapid.T, kinds []chance) string {
 	return ""
 }
 
-// TestSameOnBoth plays the same sequences on both grounds: what is on record
+// testSameOnBoth plays the same sequences on both grounds: what is on record
 // and in the kernel after each line must be the same. A difference is a mistake
 // of the one of memory.
-func TestSameOnBoth(t *testing.T) {
-	t.Parallel()
-	binary := build(t)
+func testSameOnBoth(t *testing.T, binary string) {
 	randomly(t, 0, bothSequences, realGenerator(false), func(lines []line) error {
 		var want []string
 		err := playMemory(t, 0, true, lines, func(w *world) { want = append(want, view(w)) }, func(*world) {})

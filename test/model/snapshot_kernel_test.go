@@ -3,6 +3,7 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,7 +17,7 @@ import (
 )
 
 func (g *real) lines() (ours, others []string) {
-	k, err := g.snapshot()
+	k, err := g.look()
 	if err != nil {
 		return []string{err.Error()}, nil
 	}
@@ -24,7 +25,7 @@ func (g *real) lines() (ours, others []string) {
 }
 
 func (g *real) inner(hostLink string) (klink, bool) {
-	k, err := g.snapshot()
+	k, err := g.look()
 	if err != nil {
 		return klink{}, false
 	}
@@ -39,7 +40,7 @@ func (g *real) inner(hostLink string) (klink, bool) {
 func (g *real) hasVLANs() bool { return false }
 
 func (g *real) away(m link.Macvlan) (klink, bool) {
-	k, err := g.snapshot()
+	k, err := g.look()
 	if err != nil {
 		return klink{}, false
 	}
@@ -50,11 +51,28 @@ func (g *real) away(m link.Macvlan) (klink, bool) {
 	return *l, true
 }
 
+// look returns what the kernel holds, as it was when it was first asked for since
+// the records were read: all checks of one moment look at the same.
+func (g *real) look() (*kernel, error) {
+	if g.seen != nil {
+		return g.seen, nil
+	}
+	k, err := g.snapshot()
+	if err == nil {
+		g.seen = k
+	}
+	return k, err
+}
+
 // snapshot reads what the kernel holds into the form of the one of memory.
 func (g *real) snapshot() (*kernel, error) {
 	k := newKernel()
 	byIndex := map[int]*klink{}
 	links, err := g.nl.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	addresses, err := addressesAt(g.nl)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +84,7 @@ func (g *real) snapshot() (*kernel, error) {
 		if l.Attrs().Name == "lo" {
 			continue
 		}
-		x, err := g.read(g.nl, l, "", names)
+		x, err := g.read(l, "", addresses, names)
 		if err != nil {
 			return nil, err
 		}
@@ -102,46 +120,51 @@ func (g *real) readBoxes(k *kernel, byIndex map[int]*klink) error {
 			continue
 		}
 		links, err := h.LinkList()
+		addresses, listErr := addressesAt(h)
+		h.Close()
+		if err = errors.Join(err, listErr); err != nil {
+			return err
+		}
 		for _, l := range links {
 			if l.Type() != "veth" && l.Type() != "macvlan" {
 				continue
 			}
-			x, readErr := g.read(h, l, path, nil)
-			if readErr != nil {
-				err = readErr
-				break
+			x, err := g.read(l, path, addresses, nil)
+			if err != nil {
+				return err
 			}
 			if x.peer = byIndex[l.Attrs().ParentIndex]; x.peer != nil {
 				x.peer.peer = x
 			}
 			k.links[x.place] = x
 		}
-		h.Close()
-		if err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-func (g *real) read(h *netlink.Handle, l netlink.Link, ns string, names map[int]string) (*klink, error) {
+// addressesAt returns the addresses of a namespace by the links' indices, but for
+// link-local ones.
+func addressesAt(h *netlink.Handle) (map[int][]netip.Prefix, error) {
+	all, err := h.AddrList(nil, netlink.FAMILY_ALL)
+	out := map[int][]netip.Prefix{}
+	for _, a := range all {
+		ones, _ := a.Mask.Size()
+		ip, _ := netip.AddrFromSlice(a.IP)
+		if ip = ip.Unmap(); !ip.IsLinkLocalUnicast() {
+			out[a.LinkIndex] = append(out[a.LinkIndex], netip.PrefixFrom(ip, ones))
+		}
+	}
+	return out, err
+}
+
+func (g *real) read(l netlink.Link, ns string, addresses map[int][]netip.Prefix, names map[int]string) (*klink, error) {
 	a := l.Attrs()
 	x := &klink{
 		place: place{ns, a.Name}, kind: l.Type(), mac: a.HardwareAddr.String(), mtu: a.MTU,
 		up: a.Flags&net.FlagUp != 0, master: names[a.MasterIndex],
 		// Once the daemon has been here its instance is written as that of memory.
-		alias: strings.Replace(a.Alias, "fairway:"+g.own+":", "fairway:"+instance+":", 1),
-	}
-	addrs, err := h.AddrList(l, netlink.FAMILY_ALL)
-	if err != nil {
-		return nil, err
-	}
-	for _, addr := range addrs {
-		ones, _ := addr.Mask.Size()
-		ip, _ := netip.AddrFromSlice(addr.IP)
-		if p := netip.PrefixFrom(ip.Unmap(), ones); !p.Addr().IsLinkLocalUnicast() {
-			x.addresses = append(x.addresses, p)
-		}
+		alias:     strings.Replace(a.Alias, "fairway:"+g.own+":", "fairway:"+instance+":", 1),
+		addresses: addresses[a.Index],
 	}
 	if x.kind == "ifb" || x.kind == "dummy" {
 		x.kind, x.mac = "isle", "" // the kernel's choice
