@@ -3,7 +3,6 @@ package bridge
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"strings"
 
@@ -44,11 +43,6 @@ const (
 	byDocker publisher = "docker"
 )
 
-// gateway is the value of the option gateway. None is its only one.
-type gateway string
-
-const noGateway gateway = "none"
-
 func defaults() Options {
 	return Options{
 		Masquerade: true, Mode4: nat.ModeNAT, Mode6: nat.ModeNAT, ICC: true,
@@ -64,10 +58,8 @@ func ParseOptions(pairs map[string]string) (Options, error) {
 		return Options{}, err
 	}
 	for short, long := range synonyms {
-		a, isA := pairs[short]
-		b, isB := pairs[long]
-		if isA && isB && a != b {
-			return Options{}, fmt.Errorf("option %s=%q: not allowed with %s=%q, which means the same", short, a, long, b)
+		if err := option.Agree(pairs, short, long); err != nil {
+			return Options{}, err
 		}
 	}
 	return o, nil
@@ -92,19 +84,12 @@ const (
 func Table(o *Options) option.Table {
 	const docker = "com.docker.network."
 	var mode string
-	var ignored bool
-	var number int
-	var none gateway
 	modes := []nat.GatewayMode{nat.ModeNAT, nat.Unprotected, nat.Routed, nat.IsolatedGateway}
-	return option.Table{
+	return append(option.Table{
 		row("mode", "bridge", "The network mode: bridge; or macvlan, ipvlan or transparent, which have options of their own (macvlan.md, ipvlan.md, transparent.md).", option.OneOf(&mode, "bridge")),
 		row("mtu", mtuRange, "MTU of the bridge and of the containers' interfaces; default: that of the link the host's default route leaves by.", option.Int(&o.MTU, 68, 65535)),
 		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", option.Routes(&o.Routes)),
-		row("gateway", "none", "none: containers get no default route from the network.", func(s string) error {
-			err := option.OneOf(&none, noGateway)(s)
-			o.NoGateway = err == nil
-			return err
-		}),
+		row("gateway", "none", "none: containers get no default route from the network.", option.None(&o.NoGateway)),
 		row("snat", "an IPv4 address", "Source address of what leaves the network, instead of masquerading.", option.Addr4(&o.SNAT)),
 		row("snat6", "an IPv6 address", "Source address of IPv6 packets that leave the network.", option.Addr6(&o.SNAT6)),
 		row("publish_by", "fairway or docker", "docker: Docker publishes ports over its gateway bridge, so that docker ps shows them.", option.OneOf(&o.PublishBy, byFairway, byDocker)),
@@ -120,15 +105,9 @@ func Table(o *Options) option.Table {
 		row(docker+"bridge.host_binding_ipv4", "an address", "Where -p publishes when it names no address.", hostBinding(&o.HostBinding)),
 		row(docker+"bridge.default_bridge", "false: docker0 stays Docker's", "Marks docker0 in Docker's own driver; here it can only be off.", isFalse),
 		row(docker+"bridge.trusted_host_interfaces", "names of links, separated by :", "Links from which published ports can also be reached at the container's own address.", linkNames(&o.Trusted)),
-		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
-		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", option.LinkPrefix(&o.IfacePrefix)),
 		row(docker+"host_ipv4", "an IPv4 address", "As snat.", option.Addr4(&o.SNAT)),
 		row(docker+"host_ipv6", "an IPv6 address", "As snat6.", option.Addr6(&o.SNAT6)),
-		row(docker+"enable_ipv4", trueOrFalse, "IPv4 on the network; must agree with docker network create --ipv4.", option.Bool(&ignored)),
-		row(docker+"enable_ipv6", trueOrFalse, "IPv6 on the network; must agree with docker network create --ipv6.", option.Bool(&ignored)),
-		row(docker+"advertise_addr_nmsgs", "a number from 0 to 3", "How many ARP and neighbour announcements a new interface sends; dockerd sends them, from 28.0 on.", option.Int(&number, 0, 3)),
-		row(docker+"advertise_addr_ms", "milliseconds from 100 to 2000", "Time between them; dockerd's, from 28.0 on.", option.Int(&number, 100, 2000)),
-	}
+	}, option.Docker(&o.MTU, &o.IfacePrefix)...)
 }
 
 func row(name, allowed, meaning string, set func(string) error) option.Option {
@@ -201,10 +180,7 @@ type EndpointOptions struct {
 // network's options say.
 func (o Options) ParseEndpointOptions(pairs map[string]string) (EndpointOptions, error) {
 	e := EndpointOptions{Antispoof: o.Antispoof, Senders: o.Senders}
-	own := maps.Clone(pairs)
-	maps.DeleteFunc(own, func(k, v string) bool {
-		return k != ifnameLabel && strings.HasPrefix(k, "com.docker.network.endpoint.") // dockerd's own business
-	})
+	own := option.OfEndpoint(pairs)
 	return e, EndpointTable(&e).Parse(own)
 }
 
@@ -217,8 +193,6 @@ func EndpointTable(e *EndpointOptions) option.Table {
 			e.Clients = &nat.Clients{}
 			return clients(e.Clients)(s)
 		}),
-		row(ifnameLabel, "the name of a link", "Name of the interface in the container; engines so far ignore it.", option.LinkName(&e.IfaceName)),
+		row(option.IfaceName, "the name of a link", "Name of the interface in the container; engines so far ignore it.", option.LinkName(&e.IfaceName)),
 	}
 }
-
-const ifnameLabel = "com.docker.network.endpoint.ifname"

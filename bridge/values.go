@@ -30,9 +30,7 @@ func (o Options) Values() map[string]string {
 	v.Text("allow_addresses", o.Senders.Text())
 	v.Text(docker+"bridge.name", o.Name)
 	v.Text(docker+"bridge.trusted_host_interfaces", strings.Join(o.Trusted, ":"))
-	if o.NoGateway {
-		v["gateway"] = string(noGateway)
-	}
+	v.None("gateway", o.NoGateway)
 	return v
 }
 
@@ -51,7 +49,7 @@ func (e EndpointOptions) Values() map[string]string {
 		v["publish"] = e.Clients.String()
 	}
 	v.Text("allow_addresses", e.Senders.Text())
-	v.Text(ifnameLabel, e.IfaceName)
+	v.Text(option.IfaceName, e.IfaceName)
 	return v
 }
 

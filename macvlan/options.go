@@ -2,8 +2,6 @@ package macvlan
 
 import (
 	"fmt"
-	"maps"
-	"strings"
 
 	"fairway/link"
 	"fairway/option"
@@ -32,11 +30,6 @@ const (
 	ipv6SLAAC  ipv6Mode = "slaac"  // from the LAN's router advertisements
 )
 
-// gateway is the value of the option gateway. None is its only one.
-type gateway string
-
-const noGateway gateway = "none"
-
 // ParseOptions reads -o key=value pairs. It refuses what is unknown, not
 // allowed, or said twice with different values, in one line.
 func ParseOptions(pairs map[string]string) (Options, error) {
@@ -55,11 +48,8 @@ func parse(o *Options, table option.Table, pairs map[string]string) (Options, er
 	if err := table.Parse(pairs); err != nil {
 		return Options{}, err
 	}
-	const short, long = "mtu", "com.docker.network.driver.mtu"
-	a, isA := pairs[short]
-	b, isB := pairs[long]
-	if isA && isB && a != b {
-		return Options{}, fmt.Errorf("option %s=%q: not allowed with %s=%q, which means the same", short, a, long, b)
+	if err := option.Agree(pairs, "mtu", "com.docker.network.driver.mtu"); err != nil {
+		return Options{}, err
 	}
 	if o.VLAN != 0 && o.Parent == "" {
 		return Options{}, fmt.Errorf("option vlan=\"%d\": want a parent with it, whose VLAN it is", o.VLAN)
@@ -76,34 +66,20 @@ const (
 // macvlan_mode and the names that begin with com.docker.network are those of
 // Docker's own macvlan driver, with its meanings.
 func Table(o *Options) option.Table {
-	const docker = "com.docker.network."
 	var mode string
-	var ignored bool
-	var number int
-	var none gateway
 	modes := []link.MacvlanMode{link.MacvlanBridge, link.MacvlanPrivate, link.MacvlanVEPA, link.MacvlanPassthru}
-	return option.Table{
+	return append(option.Table{
 		row("mode", "macvlan", "The network mode.", option.OneOf(&mode, "macvlan")),
 		row("parent", "the name of a link: at most 15 letters, digits, - _ . @", "Link of the host on whose LAN the containers are; empty: a link of the network's own that leads nowhere, so that containers reach each other only.", parent(&o.Parent)),
 		row("vlan", "a number from 1 to 4094", "VLAN of the parent that the containers are on: parent=eth0 with vlan=40 is parent=eth0.40. Its link is made if it isn't there.", option.Int(&o.VLAN, 1, 4094)),
 		row("macvlan_mode", "bridge, private, vepa or passthru", "Who reaches whom of the containers on one parent: bridge: directly; private: nobody; vepa: by way of a switch that sends frames back; passthru: there is just one, which has the parent for itself.", orEmpty(&o.Mode, modes...)),
 		row("mtu", mtuRange, "MTU of the containers' interfaces, at most the parent's.", option.Int(&o.MTU, 68, 65535)),
 		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", option.Routes(&o.Routes)),
-		row("gateway", "none", "none: containers get no default route, though Docker names a gateway.", func(s string) error {
-			err := option.OneOf(&none, noGateway)(s)
-			o.NoGateway = err == nil
-			return err
-		}),
+		row("gateway", "none", "none: containers get no default route, though Docker names a gateway.", option.None(&o.NoGateway)),
 		row("host_access", trueOrFalse, "The host and the containers reach each other, by a link of the host's with an address of its own: --aux-address host=ADDRESS, or one of fairway's pool.", option.Bool(&o.HostAccess)),
 		row("dad", "on or off", "on: before an address is given out that this host didn't have within the last hour, the LAN is asked for 200 ms who has it; one that is taken is skipped or, where the user or Docker chose it, refused.", option.OnOff(&o.DAD)),
 		row("ipv6_mode", "static or slaac", "Where containers' IPv6 addresses and default routes come from: static: from Docker, with --ipv6; slaac: from the router advertisements of the LAN, without --ipv6.", option.OneOf(&o.IPv6, ipv6Static, ipv6SLAAC)),
-		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
-		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", option.LinkPrefix(&o.IfacePrefix)),
-		row(docker+"enable_ipv4", trueOrFalse, "IPv4 on the network; must agree with docker network create --ipv4.", option.Bool(&ignored)),
-		row(docker+"enable_ipv6", trueOrFalse, "IPv6 on the network; must agree with docker network create --ipv6.", option.Bool(&ignored)),
-		row(docker+"advertise_addr_nmsgs", "a number from 0 to 3", "How many ARP and neighbour announcements a new interface sends; dockerd sends them, from 28.0 on.", option.Int(&number, 0, 3)),
-		row(docker+"advertise_addr_ms", "milliseconds from 100 to 2000", "Time between them; dockerd's, from 28.0 on.", option.Int(&number, 100, 2000)),
-	}
+	}, option.Docker(&o.MTU, &o.IfacePrefix)...)
 }
 
 // IPvlanTable is Table for mode=ipvlan. ipvlan_mode and ipvlan_flag are those of
@@ -159,18 +135,13 @@ type EndpointOptions struct {
 // ParseEndpointOptions reads an endpoint's pairs.
 func ParseEndpointOptions(pairs map[string]string) (EndpointOptions, error) {
 	var e EndpointOptions
-	own := maps.Clone(pairs)
-	maps.DeleteFunc(own, func(k, v string) bool {
-		return k != ifnameLabel && strings.HasPrefix(k, "com.docker.network.endpoint.") // dockerd's own business
-	})
+	own := option.OfEndpoint(pairs)
 	return e, EndpointTable(&e).Parse(own)
 }
 
 // EndpointTable returns the options of an endpoint, each setting its field of e.
 func EndpointTable(e *EndpointOptions) option.Table {
 	return option.Table{
-		row(ifnameLabel, "the name of a link", "Name of the interface in the container; engines so far ignore it.", option.LinkName(&e.IfaceName)),
+		row(option.IfaceName, "the name of a link", "Name of the interface in the container; engines so far ignore it.", option.LinkName(&e.IfaceName)),
 	}
 }
-
-const ifnameLabel = "com.docker.network.endpoint.ifname"

@@ -11,10 +11,8 @@ import (
 // sets nothing.
 func (o Options) Values() map[string]string {
 	const docker = "com.docker.network."
-	v := option.Values{"dad": "off", docker + "container_iface_prefix": o.IfacePrefix}
-	if o.DAD {
-		v["dad"] = "on"
-	}
+	v := option.Values{docker + "container_iface_prefix": o.IfacePrefix}
+	v.OnOff("dad", o.DAD)
 	if o.IPvlan.Mode != "" {
 		v["mode"], v["ipvlan_mode"], v["ipvlan_flag"] = ipvlan, string(o.IPvlan.Mode), string(o.IPvlan.Flag)
 	} else {
@@ -24,9 +22,7 @@ func (o Options) Values() map[string]string {
 	v.Int("vlan", o.VLAN)
 	v.Int("mtu", o.MTU)
 	v.Text("routes", option.RoutesText(o.Routes))
-	if o.NoGateway {
-		v["gateway"] = string(noGateway)
-	}
+	v.None("gateway", o.NoGateway)
 	return v
 }
 
@@ -43,6 +39,6 @@ func (n Network) Values() map[string]string {
 func (n Network) EndpointValues(pairs map[string]string) (map[string]string, error) {
 	e, err := ParseEndpointOptions(pairs)
 	v := option.Values{}
-	v.Text(ifnameLabel, e.IfaceName)
+	v.Text(option.IfaceName, e.IfaceName)
 	return v, err
 }

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"reflect"
 	"testing"
+
+	"fairway/option"
 )
 
 // TestValues: what takes effect, given again, takes the same effect; and every
@@ -34,7 +36,7 @@ func TestValues(t *testing.T) {
 			t.Errorf("%v: %+v, %v; want %+v", values, again, err, o)
 		}
 	}
-	if got, err := view(t, alone()).EndpointValues(map[string]string{ifnameLabel: "lan0"}); err != nil || got[ifnameLabel] != "lan0" {
+	if got, err := view(t, alone()).EndpointValues(map[string]string{option.IfaceName: "lan0"}); err != nil || got[option.IfaceName] != "lan0" {
 		t.Errorf("of an endpoint: %v, %v", got, err)
 	}
 	if got := view(t, alone()).Values(); got["mtu"] != "1500" {

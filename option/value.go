@@ -29,6 +29,17 @@ func OnOff(dst *bool) func(string) error {
 	}
 }
 
+// None sets dst by the word none, which is all that is allowed.
+func None(dst *bool) func(string) error {
+	return func(s string) error {
+		if s != "none" {
+			return errNotAllowed
+		}
+		*dst = true
+		return nil
+	}
+}
+
 // Int sets dst from a decimal number between low and high.
 func Int(dst *int, low, high int) func(string) error {
 	return func(s string) error {

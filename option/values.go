@@ -23,6 +23,16 @@ func (v Values) Int(name string, n int) {
 	}
 }
 
+// OnOff adds what OnOff reads, whichever it is.
+func (v Values) OnOff(name string, b bool) { v[name] = map[bool]string{true: "on", false: "off"}[b] }
+
+// None adds what None reads.
+func (v Values) None(name string, b bool) {
+	if b {
+		v[name] = "none"
+	}
+}
+
 // Addr adds an address.
 func (v Values) Addr(name string, ip netip.Addr) {
 	if ip.IsValid() {

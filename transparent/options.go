@@ -2,8 +2,7 @@ package transparent
 
 import (
 	"fmt"
-	"maps"
-	"strings"
+	"slices"
 
 	"fairway/link"
 	"fairway/nat"
@@ -42,11 +41,6 @@ const (
 	off
 )
 
-// gateway is the value of the option gateway. None is its only one.
-type gateway string
-
-const noGateway gateway = "none"
-
 // ParseOptions reads -o key=value pairs. It refuses what is unknown, not
 // allowed, or said twice with different values, in one line.
 func ParseOptions(pairs map[string]string) (Options, error) {
@@ -54,11 +48,8 @@ func ParseOptions(pairs map[string]string) (Options, error) {
 	if err := Table(&o).Parse(pairs); err != nil {
 		return Options{}, err
 	}
-	const short, long = "mtu", "com.docker.network.driver.mtu"
-	a, isA := pairs[short]
-	b, isB := pairs[long]
-	if isA && isB && a != b {
-		return Options{}, fmt.Errorf("option %s=%q: not allowed with %s=%q, which means the same", short, a, long, b)
+	if err := option.Agree(pairs, "mtu", "com.docker.network.driver.mtu"); err != nil {
+		return Options{}, err
 	}
 	return o, checkPort(pairs, o.VLANs, o.Antispoof)
 }
@@ -70,30 +61,16 @@ const (
 
 // Table returns the options of the mode, each setting its field of o.
 func Table(o *Options) option.Table {
-	const docker = "com.docker.network."
 	var mode string
-	var ignored bool
-	var number int
-	var none gateway
-	return append(option.Table{
+	return slices.Concat(option.Table{
 		row("mode", "transparent", "The network mode.", option.OneOf(&mode, "transparent")),
 		row("parent", "the name of a link: at most 15 letters, digits, - _ . @", "The bridge that containers are attached to; it is there already, and stays as it is.", option.LinkName(&o.Parent)),
 		row("mtu", mtuRange, "MTU of the containers' interfaces, at most the bridge's.", option.Int(&o.MTU, 68, 65535)),
 		row("routes", "CIDR via ADDRESS, …", "Static routes put into every container.", option.Routes(&o.Routes)),
-		row("gateway", "none", "none: containers get no default route, though Docker names a gateway.", func(s string) error {
-			err := option.OneOf(&none, noGateway)(s)
-			o.NoGateway = err == nil
-			return err
-		}),
+		row("gateway", "none", "none: containers get no default route, though Docker names a gateway.", option.None(&o.NoGateway)),
 		row("dad", "on or off", "on: before an address is given out that this host didn't have within the last hour, the LAN is asked for 200 ms who has it; one that is taken is skipped or, where the user or Docker chose it, refused.", option.OnOff(&o.DAD)),
 		row("ipv6_mode", "static or slaac", "Where containers' IPv6 addresses and default routes come from: static: from Docker, with --ipv6; slaac: from the router advertisements of the LAN, without --ipv6.", option.OneOf(&o.IPv6, ipv6Static, ipv6SLAAC)),
-		row(docker+"driver.mtu", mtuRange, "As mtu.", option.Int(&o.MTU, 68, 65535)),
-		row(docker+"container_iface_prefix", "at most 12 letters, digits, - _ .", "Name of the interface in the container, less its number; default eth.", option.LinkPrefix(&o.IfacePrefix)),
-		row(docker+"enable_ipv4", trueOrFalse, "IPv4 on the network; must agree with docker network create --ipv4.", option.Bool(&ignored)),
-		row(docker+"enable_ipv6", trueOrFalse, "IPv6 on the network; must agree with docker network create --ipv6.", option.Bool(&ignored)),
-		row(docker+"advertise_addr_nmsgs", "a number from 0 to 3", "How many ARP and neighbour announcements a new interface sends; dockerd sends them, from 28.0 on.", option.Int(&number, 0, 3)),
-		row(docker+"advertise_addr_ms", "milliseconds from 100 to 2000", "Time between them; dockerd's, from 28.0 on.", option.Int(&number, 100, 2000)),
-	}, portTable(&o.VLANs, &o.Isolated, &o.Antispoof, &o.Senders)...)
+	}, option.Docker(&o.MTU, &o.IfacePrefix), portTable(&o.VLANs, &o.Isolated, &o.Antispoof, &o.Senders))
 }
 
 // portTable returns the options that a network and an endpoint have alike.
@@ -154,10 +131,7 @@ type EndpointOptions struct {
 // network's options say. One that says vlan or trunk says both.
 func (o Options) ParseEndpointOptions(pairs map[string]string) (EndpointOptions, error) {
 	e := EndpointOptions{Isolated: o.Isolated, Senders: o.Senders}
-	own := maps.Clone(pairs)
-	maps.DeleteFunc(own, func(k, v string) bool {
-		return k != ifnameLabel && strings.HasPrefix(k, "com.docker.network.endpoint.") // dockerd's own business
-	})
+	own := option.OfEndpoint(pairs)
 	var spoof antispoof
 	if err := endpointTable(&e, &spoof).Parse(own); err != nil {
 		return e, err
@@ -174,7 +148,5 @@ func (o Options) ParseEndpointOptions(pairs map[string]string) (EndpointOptions,
 
 func endpointTable(e *EndpointOptions, spoof *antispoof) option.Table {
 	return append(portTable(&e.VLANs, &e.Isolated, spoof, &e.Senders),
-		row(ifnameLabel, "the name of a link", "Name of the interface in the container; engines so far ignore it.", option.LinkName(&e.IfaceName)))
+		row(option.IfaceName, "the name of a link", "Name of the interface in the container; engines so far ignore it.", option.LinkName(&e.IfaceName)))
 }
-
-const ifnameLabel = "com.docker.network.endpoint.ifname"

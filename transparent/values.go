@@ -14,19 +14,15 @@ import (
 func (o Options) Values() map[string]string {
 	const docker = "com.docker.network."
 	e, _ := o.ParseEndpointOptions(nil)
-	v := option.Values{"mode": "transparent", "dad": "off", docker + "container_iface_prefix": o.IfacePrefix}
-	if o.DAD {
-		v["dad"] = "on"
-	}
+	v := option.Values{"mode": "transparent", docker + "container_iface_prefix": o.IfacePrefix}
+	v.OnOff("dad", o.DAD)
 	for name, value := range e.Values() {
 		v[name] = value
 	}
 	v.Text("parent", o.Parent)
 	v.Int("mtu", o.MTU)
 	v.Text("routes", option.RoutesText(o.Routes))
-	if o.NoGateway {
-		v["gateway"] = string(noGateway)
-	}
+	v.None("gateway", o.NoGateway)
 	return v
 }
 
@@ -44,7 +40,7 @@ func (e EndpointOptions) Values() map[string]string {
 	v.Int("vlan", int(e.VLANs.Access))
 	v.Text("trunk", ranges(e.VLANs.Tagged))
 	v.Text("allow_addresses", e.Senders.Text())
-	v.Text(ifnameLabel, e.IfaceName)
+	v.Text(option.IfaceName, e.IfaceName)
 	return v
 }
 
