@@ -99,8 +99,8 @@ func overlayFleet(t *testing.T, hosts []*lab.Host) {
 	if err == nil || !strings.Contains(err.Error(), "container fleet-b is attached") {
 		t.Errorf("removed while in use: %v", err)
 	}
-	b.KillFairway(t)
 	b.Docker(t, "rm", "--force", "fleet-b")
+	b.KillFairway(t) // before or after it removes the network
 	b.StartFairway(t)
 	until("nobody speaks of it", func() bool { return !strings.Contains(a.Fairway(t, "network", "ls"), "fleet") })
 	for _, h := range hosts {
