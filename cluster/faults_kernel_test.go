@@ -53,6 +53,38 @@ func TestClaimsUnderFaults(t *testing.T) {
 	c.quiet(t)
 }
 
+// Hosts that want more than there is take the last blocks at the same time: each
+// gets one or none.
+func TestLastBlocks(t *testing.T) {
+	t.Parallel()
+	e := startEtcd(t)
+	c := newCrowd(t, e.url, e.url, e.url, e.url, e.url, e.url)
+	c.join(t, "10.1.1.0/24") // 16 blocks of 16
+	for _, b := range c.hosts {
+		c.work.Go(func() {
+			for {
+				if err := b.claim(netip.Addr{}); err != nil {
+					wantError(t, err, "exhausted")
+					return
+				}
+			}
+		})
+	}
+	c.work.Wait()
+	c.history.check(t)
+	c.agree(t, e)
+	c.quiet(t)
+	n := 0
+	for _, b := range c.hosts {
+		n += len(b.has)
+	}
+	// All but a block of each host, which may come after it has given up, and the
+	// network's, the gateway's and the broadcast address.
+	if want := 256 - 6*16 - 3; n < want {
+		t.Errorf("%d addresses were claimed, want %d", n, want)
+	}
+}
+
 // compact takes all history away, up to now.
 func (e *etcd) compact(t testing.TB) {
 	t.Helper()
