@@ -189,21 +189,20 @@ func (c *Cluster) register(ctx context.Context, lease clientv3.LeaseID) error {
 func (c *Cluster) Hosts() (hosts []HostState, trouble string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	endpoints := map[string]int{}
+	for _, of := range c.view.endpoints {
+		for _, r := range of {
+			endpoints[r.Host]++
+		}
+	}
 	for name, h := range c.view.hosts {
-		s := HostState{Host: h, Alive: c.view.alive[name]}
+		s := HostState{Host: h, Alive: c.view.alive[name], Endpoints: endpoints[name]}
 		for segment, members := range c.view.members {
 			if members[name] {
 				s.Segments = append(s.Segments, segment)
 			}
 		}
 		slices.Sort(s.Segments)
-		for _, of := range c.view.endpoints {
-			for _, r := range of {
-				if r.Host == name {
-					s.Endpoints++
-				}
-			}
-		}
 		hosts = append(hosts, s)
 	}
 	slices.SortFunc(hosts, func(a, b HostState) int { return cmp.Compare(a.Name, b.Name) })
