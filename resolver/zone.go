@@ -1,0 +1,191 @@
+package resolver
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/net/publicsuffix"
+)
+
+// A Record is an endpoint of a segment with its names: the container's own first,
+// then its aliases.
+type Record struct {
+	ID    string
+	Names []string
+	IPs   []netip.Addr
+}
+
+// A zone is the names of one segment. Its methods may be called concurrently.
+type zone struct {
+	segment string // its name, lower-case
+	// shared: the segment's name is a top-level domain of the Internet, too, so that
+	// names below it may exist elsewhere.
+	shared bool
+
+	mu      sync.RWMutex
+	records map[string]Record          // by ID
+	holders map[string]map[string]bool // name → IDs
+	byIP    map[netip.Addr]string      // → the name of who has it
+	turn    uint                       // of the holders of a name: who comes first
+}
+
+func newZone(segment string) *zone {
+	z := &zone{
+		segment: strings.ToLower(segment), records: map[string]Record{},
+		holders: map[string]map[string]bool{}, byIP: map[netip.Addr]string{},
+	}
+	suffix, listed := publicsuffix.PublicSuffix("x." + z.segment)
+	z.shared = listed && suffix == z.segment
+	return z
+}
+
+// put takes a record in place of the one of the same ID. Names that DNS has no
+// place for are left out.
+func (z *zone) put(r Record) {
+	var names []string
+	for _, n := range r.Names {
+		if n = strings.ToLower(n); isName(n) && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.drop(r.ID)
+	r.Names = names
+	z.records[r.ID] = r
+	for _, n := range names {
+		if z.holders[n] == nil {
+			z.holders[n] = map[string]bool{}
+		}
+		z.holders[n][r.ID] = true
+	}
+	if len(names) > 0 {
+		for _, ip := range r.IPs {
+			z.byIP[ip] = names[0]
+		}
+	}
+}
+
+func (z *zone) remove(id string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	z.drop(id)
+}
+
+// drop forgets a record. The caller holds z.mu.
+func (z *zone) drop(id string) {
+	r, ok := z.records[id]
+	if !ok {
+		return
+	}
+	delete(z.records, id)
+	for _, n := range r.Names {
+		if delete(z.holders[n], id); len(z.holders[n]) == 0 {
+			delete(z.holders, n)
+		}
+	}
+	for _, ip := range r.IPs {
+		if len(r.Names) > 0 && z.byIP[ip] == r.Names[0] {
+			delete(z.byIP, ip)
+		}
+	}
+}
+
+// replace takes records in place of all whose IDs were, and are, of those that
+// which says.
+func (z *zone) replace(which func(id string) bool, all []Record) {
+	z.mu.RLock()
+	gone := slices.DeleteFunc(slices.Collect(maps.Keys(z.records)), func(id string) bool { return !which(id) })
+	z.mu.RUnlock()
+	for _, id := range gone {
+		if !slices.ContainsFunc(all, func(r Record) bool { return r.ID == id }) {
+			z.remove(id)
+		}
+	}
+	for _, r := range all {
+		z.put(r)
+	}
+}
+
+// A meaning is what a name is in a zone.
+type meaning int
+
+const (
+	foreign meaning = iota // nothing: somebody else may know it
+	missing                // a name of the zone that nobody has
+	present
+)
+
+// lookUp returns the addresses of a name, of all who have it, each time with
+// another one first; and the apex of what the name is in: "" for a name on its
+// own. The name is lower-case, without a dot at its end.
+func (z *zone) lookUp(name string) (ips []netip.Addr, apex string, m meaning) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	ids, ok := z.holders[name]
+	if !ok {
+		host, within := strings.CutSuffix(name, "."+z.segment)
+		if !within {
+			return nil, "", foreign
+		}
+		apex = z.segment
+		if ids, ok = z.holders[host]; !ok && z.shared {
+			return nil, "", foreign
+		} else if !ok {
+			return nil, apex, missing
+		}
+	}
+	for id := range ids {
+		ips = append(ips, z.records[id].IPs...)
+	}
+	slices.SortFunc(ips, netip.Addr.Compare)
+	ips = slices.Compact(ips)
+	z.turn++
+	return ips, apex, present
+}
+
+// rotate returns ips of one family, beginning with another one each time.
+func (z *zone) rotate(ips []netip.Addr, v6 bool) []netip.Addr {
+	of := slices.DeleteFunc(slices.Clone(ips), func(ip netip.Addr) bool { return ip.Is6() != v6 })
+	if len(of) == 0 {
+		return nil
+	}
+	z.mu.RLock()
+	first := int(z.turn % uint(len(of)))
+	z.mu.RUnlock()
+	return slices.Concat(of[first:], of[:first])
+}
+
+// nameOf returns the name of who has an address, below the segment's; "" if nobody
+// does.
+func (z *zone) nameOf(ip netip.Addr) string {
+	z.mu.RLock()
+	defer z.mu.RUnlock()
+	if n := z.byIP[ip]; n != "" {
+		return n + "." + z.segment
+	}
+	return ""
+}
+
+// isName reports whether s, lower-case, can be asked for as it is: labels of at
+// most 63 characters, of which _ is one (RFC 1035 section 2.3.4, RFC 2181 section
+// 11), and room for the segment's name behind it.
+func isName(s string) bool {
+	if len(s) == 0 || len(s) > 180 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if len(label) == 0 || len(label) > 63 {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}
