@@ -132,7 +132,7 @@ func (v *view) mean(p path, e store.ClusterEntry) error {
 		if err != nil {
 			return err
 		}
-		r.ID = p.id
+		r.ID, r.Names = p.id, Names(r.Names)
 		at(v.endpoints, p.segment)[p.host+"/"+p.id] = Remote{Endpoint: r, Host: p.host, Created: e.Created, Revision: e.Revision}
 	case kindBlock, kindClaim, kindWant:
 		o, err := parse[owner](e.Value)

@@ -61,7 +61,7 @@ type Result struct {
 // Checks returns the table, in the order of codes.
 func Checks() []Check {
 	all := slices.Concat(storeChecks(), daemonChecks(), limitChecks(), forwardingChecks(), firewallChecks(), addressChecks(), engineChecks(),
-		portChecks(), managerChecks(), linkChecks())
+		portChecks(), managerChecks(), linkChecks(), nameChecks())
 	slices.SortFunc(all, func(a, b Check) int { return strings.Compare(a.Code, b.Code) })
 	return all
 }

@@ -195,7 +195,7 @@ type Options struct {
 	Refresh func()
 	// Look returns when what the engine knows now has been told, or with ctx.
 	Look func(ctx context.Context) error
-	// Changed says that networks or endpoints were made or went; nil: nobody is told.
+	// Changed says that networks or endpoints were made, named or went; nil: nobody is told.
 	// It doesn't wait.
 	Changed func()
 	// Grace is how long an endpoint or a network that seems to be stale is left

@@ -25,7 +25,10 @@ type KnownNetwork struct {
 }
 
 // A Container is whose an endpoint is. Its name is text from outside.
-type Container struct{ ID, Name string }
+type Container struct {
+	ID, Name string
+	Names    []string // all that it is found by on a network that spans hosts; nil on others
+}
 
 // Observe takes what an engine knows: names are noted, and records of that
 // engine which it doesn't know are removed once they have been unknown for the
@@ -176,7 +179,7 @@ func (d *Driver) owner(space string, subnet netip.Prefix, ip netip.Addr) (networ
 
 // annotate notes whose the endpoint is, in its record and on its link.
 func (d *Driver) annotate(ctx context.Context, e store.Endpoint, c Container) {
-	if e.Container == c.Name && e.ContainerID == c.ID {
+	if e.Container == c.Name && e.ContainerID == c.ID && slices.Equal(e.Names, c.Names) {
 		return
 	}
 	h, err := d.lock.endpoint(ctx, e.Network, e.ID)
@@ -188,9 +191,10 @@ func (d *Driver) annotate(ctx context.Context, e store.Endpoint, c Container) {
 	if err != nil {
 		return // gone meanwhile
 	}
-	e.Container, e.ContainerID = c.Name, c.ID
+	e.Container, e.ContainerID, e.Names = c.Name, c.ID, c.Names
 	d.update(e)
 	d.owe(store.PutEndpoint(e))
+	d.opts.Changed()
 	d.announceInside(n, e)
 	if err := d.opts.Kernel.Annotate(ctx, n.view.Attachment(e)); err != nil {
 		d.log.WithField("endpoint", e.ID).Warn(err)

@@ -30,7 +30,8 @@ const (
 // A client asks one engine by its API, see docs.docker.com/reference/api/engine.
 type client struct {
 	http    http.Client
-	version string // of the API that is asked for; "" before identify
+	version string           // of the API that is asked for; "" before identify
+	names   map[string]named // of endpoints on overlay networks, by ID
 }
 
 func newClient(socket string) *client {

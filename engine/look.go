@@ -13,11 +13,12 @@ import (
 // wireNetwork is a network as the API gives it. Containers is there only if one
 // network is asked for.
 type wireNetwork struct {
-	ID     string `json:"Id"`
-	Name   string
-	Driver string
-	Labels map[string]string
-	IPAM   struct {
+	ID      string `json:"Id"`
+	Name    string
+	Driver  string
+	Options map[string]string
+	Labels  map[string]string
+	IPAM    struct {
 		Driver  string
 		Options map[string]string
 		Config  []wireSubnet
@@ -63,7 +64,13 @@ func (c *client) look(ctx context.Context, engine string, asked []string) (View,
 			return View{}, err
 		}
 		v.Networks[n.ID] = full.network()
+		if isOurs(full.Driver) && full.Options["mode"] == "overlay" {
+			if err := c.nameEndpoints(ctx, n.ID, v.Networks[n.ID].Endpoints); err != nil {
+				return View{}, err
+			}
+		}
 	}
+	c.forget(v)
 	return v, nil
 }
 

@@ -40,7 +40,10 @@ type Subnet struct {
 type Endpoint struct {
 	ContainerID string // "" for the engine's own
 	Name        string // of the container
-	IPv4, IPv6  netip.Prefix
+	// Names are what it is found by on a network of mode overlay, Name first, then
+	// aliases; nil on others.
+	Names      []string
+	IPv4, IPv6 netip.Prefix
 }
 
 // A Pool is a subnet of one network, and the addresses of it that are known to

@@ -15,6 +15,7 @@ type Options struct {
 	VNI     uint32 // 0: the cluster's choice
 	Port    uint16 // UDP; 0: DefaultPort, or the cluster's choice
 	MTU     int    // bytes; 0: what the underlay carries
+	NoDNS   bool   // questions of this host's containers for names of the segment aren't answered
 	// Bridge are the options that it has in common with mode bridge.
 	Bridge map[string]string
 }
@@ -88,6 +89,12 @@ func Table(o *Options) option.Table {
 		row("mtu", mtus, "MTU of the bridge and of the containers' interfaces; default: that of the underlay, less 50 bytes, or 70 over IPv6.", mtu),
 		row(dockerMTU, mtus, "As mtu.", mtu),
 		row(dockerVNI, vnis, "As vni: one number.", vni),
+		row("dns", "on or off", "off: what this host's containers ask for by DNS is left alone, and names of containers on other hosts aren't found.", func(s string) error {
+			var on bool
+			err := option.OnOff(&on)(s)
+			o.NoDNS = err == nil && !on
+			return err
+		}),
 		row("antispoof", "true", "A container sends only from its own addresses; always on.", func(s string) error {
 			if on, err := strconv.ParseBool(s); err != nil || !on {
 				return errors.New("not true")

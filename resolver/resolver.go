@@ -49,7 +49,8 @@ type Resolver struct {
 	segments map[string]*served // by name
 	byLink   map[int]*served    // by the bridge's index
 	parts    *parts             // nil: none are open
-	trouble  string             // the last thing that went wrong with rules or sockets
+	stopped  bool
+	trouble  string // the last thing that went wrong with rules or sockets
 }
 
 // served is a segment with its names.
@@ -79,7 +80,10 @@ func New(opts Options) *Resolver {
 // questions can't be had at the moment is logged, and tried again by Repair.
 func (r *Resolver) Open(s Segment) {
 	r.mu.Lock()
-	if old := r.segments[s.Name]; old != nil {
+	if old := r.segments[s.Name]; r.stopped {
+		r.mu.Unlock()
+		return
+	} else if old != nil {
 		r.segments[s.Name] = &served{s, old.zone}
 	} else {
 		r.segments[s.Name] = &served{s, newZone(s.Name)}
@@ -165,9 +169,10 @@ func (r *Resolver) Run(ctx context.Context) error {
 	}
 }
 
-// Stop ends all that serves, and waits for it.
+// Stop ends all that serves, for good, and waits for it.
 func (r *Resolver) Stop() {
 	r.mu.Lock()
+	r.stopped = true
 	clear(r.segments)
 	r.mu.Unlock()
 	r.Repair()

@@ -100,8 +100,12 @@ func (z *zone) replace(which func(id string) bool, all []Record) {
 	z.mu.RLock()
 	gone := slices.DeleteFunc(slices.Collect(maps.Keys(z.records)), func(id string) bool { return !which(id) })
 	z.mu.RUnlock()
+	keep := make(map[string]bool, len(all))
+	for _, r := range all {
+		keep[r.ID] = true
+	}
 	for _, id := range gone {
-		if !slices.ContainsFunc(all, func(r Record) bool { return r.ID == id }) {
+		if !keep[id] {
 			z.remove(id)
 		}
 	}

@@ -33,6 +33,9 @@ type Endpoint struct {
 
 	Container   string // container's name, annotated in the background; "" not known yet
 	ContainerID string // likewise
+	// Names are all that the container is found by on a network that spans hosts,
+	// its own first; likewise.
+	Names []string `json:",omitempty"`
 }
 
 // A PortBinding publishes a port of an endpoint on the host.

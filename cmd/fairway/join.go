@@ -18,6 +18,7 @@ import (
 	"fairway/link"
 	"fairway/nat"
 	"fairway/overlay"
+	"fairway/resolver"
 	"fairway/store"
 )
 
@@ -31,6 +32,9 @@ func newOverlays(c config, records *store.Store, all store.Records, kernel *link
 	}
 	o := &overlays{
 		filter: filter, plane: overlay.NewPlane(overlay.PlaneOptions{Kernel: kernel, Filter: filter, Log: log}),
+		names: resolver.New(resolver.Options{
+			Instance: records.Instance(), Log: log, Servers: func() ([]string, error) { return resolver.ResolvConf(resolvConf) },
+		}),
 		log: log, wake: make(chan struct{}, 1), open: map[string]*spanned{},
 	}
 	// Without a cluster, those that are there go on by themselves.
@@ -102,7 +106,7 @@ func (o *overlays) segments() ipam.Segments {
 
 // tasks are what runs of it.
 func (o *overlays) tasks(c config) []task {
-	out := []task{{"overlay", o.run}, {"overlay entries", o.plane.Run}}
+	out := []task{{"overlay", o.run}, {"overlay entries", o.plane.Run}, {"names", o.names.Run}}
 	if o.cluster != nil {
 		k := fleet.New(fleet.Options{
 			Cluster: o.cluster, Engine: engine.Editor{Socket: c.DockerSocket}, Name: c.Cluster.Name, Host: o.cluster.Self().Name, Log: o.log,

@@ -63,7 +63,7 @@ func known(v engine.View) driver.Known {
 		}
 		k := driver.KnownNetwork{Name: n.Name, Containers: map[string]driver.Container{}}
 		for endpoint, e := range n.Endpoints {
-			k.Containers[endpoint] = driver.Container{ID: e.ContainerID, Name: e.Name}
+			k.Containers[endpoint] = driver.Container{ID: e.ContainerID, Name: e.Name, Names: e.Names}
 		}
 		out.Networks[id] = k
 	}

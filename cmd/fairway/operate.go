@@ -9,6 +9,7 @@ import (
 	"fairway/event"
 	"fairway/nat"
 	"fairway/nat/guard"
+	"fairway/resolver"
 
 	"github.com/sirupsen/logrus"
 )
@@ -18,6 +19,7 @@ type operated struct {
 	*driver.Driver
 	guard    *guard.Guard // nil: the kernel has none
 	leases   *dhcp.Client
+	names    *resolver.Resolver
 	firewall string // the backend's name
 	log      logrus.FieldLogger
 }

@@ -17,6 +17,7 @@ import (
 	"fairway/ipam"
 	"fairway/link"
 	"fairway/overlay"
+	"fairway/resolver"
 	"fairway/store"
 )
 
@@ -29,6 +30,7 @@ type overlays struct {
 	filter  *overlay.Filter
 	driver  *driver.Driver
 	pools   *ipam.Allocator
+	names   *resolver.Resolver
 	log     logrus.FieldLogger
 	wake    chan struct{}
 
@@ -162,6 +164,7 @@ func (o *overlays) sync(ctx context.Context) (err error) {
 	for name, s := range o.open {
 		if want[name].ID != s.network {
 			err = errors.Join(err, o.plane.Close(ctx, s.segment.VNI))
+			o.names.Close(name)
 			delete(o.open, name)
 		}
 	}
@@ -185,17 +188,23 @@ func (o *overlays) serve(ctx context.Context, name string, n store.Network) erro
 			return err
 		}
 		o.open[name] = s
+		if !v.Settings().NoDNS {
+			o.names.Open(namedSegment(n))
+		}
 		if o.cluster != nil {
 			all, revision := o.cluster.Remotes(name)
 			o.replace(name, all, revision)
 		}
 	}
 	locals := map[string]overlay.Local{}
+	var named []resolver.Record
 	for _, e := range o.driver.Endpoints() {
 		if e.Network == n.ID {
+			named = append(named, resolver.Record{ID: e.ID, Names: namesOf(e), IPs: addresses(e)})
 			locals[e.ID] = overlay.Local{ID: e.ID, MAC: macOf(e.MAC), IPs: addresses(e)}
 		}
 	}
+	o.names.SetLocals(name, named)
 	for id := range s.locals {
 		if _, ok := locals[id]; !ok {
 			err = errors.Join(err, o.plane.Detach(ctx, s.segment.VNI, id))
@@ -242,7 +251,7 @@ func (o *overlays) Endpoints() map[string][]cluster.Endpoint {
 	}
 	for _, e := range o.driver.Endpoints() {
 		if name := segment[e.Network]; name != "" {
-			r := cluster.Endpoint{ID: e.ID, MAC: e.MAC}
+			r := cluster.Endpoint{ID: e.ID, MAC: e.MAC, Names: cluster.Names(namesOf(e))}
 			r.IPv4, r.IPv6 = byFamily(addresses(e))
 			out[name] = append(out[name], r)
 		}
@@ -273,6 +282,11 @@ func (o *overlays) replace(name string, all []cluster.Remote, revision int64) {
 	if !ok {
 		return
 	}
+	named := make([]resolver.Record, len(all))
+	for i, r := range all {
+		named[i] = namedRemote(r)
+	}
+	o.names.SetRemotes(name, named)
 	ctx := context.Background() // the kernel is not waited for
 	set := o.plane.Set
 	if revision < s.revision { // etcd was restored: what was newer counts no more
@@ -301,11 +315,13 @@ func (o *overlays) Change(name string, put, gone []cluster.Remote) {
 	ctx := context.Background()
 	var err error
 	for _, r := range put {
+		o.names.Put(name, namedRemote(r))
 		if r.Underlay.IsValid() {
 			err = errors.Join(err, o.plane.Put(ctx, s.segment.VNI, recordOf(r)))
 		}
 	}
 	for _, r := range gone {
+		o.names.Remove(name, namedRemote(r).ID)
 		err = errors.Join(err, o.plane.Remove(ctx, s.segment.VNI, recordOf(r).ID, r.Revision))
 	}
 	if err != nil {

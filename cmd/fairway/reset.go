@@ -10,6 +10,7 @@ import (
 
 	"fairway/nat/guard"
 	"fairway/nat/nftables"
+	"fairway/resolver"
 	"fairway/store"
 
 	"github.com/spf13/cobra"
@@ -76,7 +77,7 @@ func reset(cmd *cobra.Command, cfg config, force bool) error {
 		if err := removeNetworks(cmd.Context(), cfg, cmd); err != nil {
 			return err
 		}
-		if err := errors.Join(guard.Drop(), nftables.Drop()); err != nil {
+		if err := errors.Join(guard.Drop(), nftables.Drop(), resolver.Drop()); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // mayImport says which of our packages a package may import: a request goes one
 // way, plugin → driver → mode → link and nat, and store is below them all.
 var mayImport = map[string][]string{
-	"cmd/fairway":    {"admin", "bridge", "bugreport", "cluster", "dhcp", "doctor", "driver", "engine", "event", "fleet", "inspect", "install", "ipam", "link", "macvlan", "metrics", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "overlay", "packaging", "plugin", "store", "trace", "transparent", "watch"},
+	"cmd/fairway":    {"admin", "bridge", "bugreport", "cluster", "dhcp", "doctor", "driver", "engine", "event", "fleet", "inspect", "install", "ipam", "link", "macvlan", "metrics", "nat", "nat/firewalld", "nat/guard", "nat/iptables", "nat/nftables", "nat/proxy", "nat/unroutable", "option", "overlay", "packaging", "plugin", "resolver", "store", "trace", "transparent", "watch"},
 	"plugin":         {"driver", "ipam", "store", "link"},
 	"admin":          {"event", "store"},
 	"bugreport":      {},
@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"nat/proxy":      {},
 	"nat":            {},
 	"link":           {},
+	"resolver":       {},
 	"option":         {},
 	"store":          {},
 	"trace":          {"store"},
