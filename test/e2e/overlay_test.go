@@ -68,6 +68,7 @@ func TestOverlay(t *testing.T) {
 	t.Parallel()
 	hosts, etcd := clusterOf(t, newest, oldest, newest)
 	a, b, c := hosts[0], hosts[1], hosts[2]
+	a.LAN.ServeDNS(t, upstreamName, upstreamAddress)
 	subnets := []string{"--ipv6", "--subnet", "10.99.40.0/24", "--subnet", "fd99:40::/64"}
 
 	refused := a.DockerErr(t, "network", "create", "-d", "fairway", "-o", "mode=overlay", "-o", "segment=bone", "bone")
@@ -88,7 +89,11 @@ func TestOverlay(t *testing.T) {
 	seen := map[string]bool{}
 	for i, h := range hosts {
 		name := "on-" + string(rune('a'+i))
-		parties[h] = serve(t, h, name, "--network", "bone", "-p", "8080:80")
+		args := []string{"--network", "bone", "-p", "8080:80"}
+		if h != a {
+			args = append(args, "--network-alias", "front")
+		}
+		parties[h] = serve(t, h, name, args...)
 		addresses[h] = []string{ip4(t, h, name, "bone"), ip6(t, h, name, "bone")}
 		for _, ip := range addresses[h] {
 			if ip == "" || seen[ip] {
@@ -119,6 +124,7 @@ func TestOverlay(t *testing.T) {
 		t.Errorf("fairway cluster hosts:\n%s", out)
 	}
 
+	t.Run("names", func(t *testing.T) { overlayNames(t, hosts, parties, addresses) })
 	t.Run("partitions", func(t *testing.T) { overlayPartitions(t, hosts, etcd, parties, addresses) })
 	t.Run("fleet", func(t *testing.T) { overlayFleet(t, hosts) })
 	t.Run("faults", func(t *testing.T) { overlayFaults(t, hosts, etcd, parties, addresses) })
@@ -128,7 +134,7 @@ func TestOverlay(t *testing.T) {
 			t.Error(err)
 		}
 		for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
-			left := h.Sh(t, "ip -o link | grep -o 'fw[bvxi][0-9a-f]*' || true; nft list tables | grep overlay || true")
+			left := h.Sh(t, "ip -o link | grep -o 'fw[bvxi][0-9a-f]*' || true; nft list tables | grep 'overlay\\|names' || true")
 			if left == "" {
 				break
 			}
@@ -147,6 +153,7 @@ func overlayFaults(t *testing.T, hosts []*lab.Host, etcd *lab.Etcd, parties map[
 	traffic := talk(t, a.Machine, net.JoinHostPort(addresses[b][0], "80"), "12", "docker", "exec", "on-a")
 	a.KillFairway(t)
 	c.KillFairway(t) // for good
+	parties[c].finds(t, upstreamName, upstreamAddress)
 	parties[c].reaches(t, "tcp", net.JoinHostPort(addresses[a][0], "80"), "on-a", "")
 	etcd.Kill()
 	a.StartFairway(t) // without etcd

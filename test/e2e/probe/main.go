@@ -24,6 +24,8 @@ const usage = `usage: probe COMMAND ...
                              1 s; FROM is the address and port to ask from
   talk ADDRESS SECONDS       one TCP connection, a line each 20 ms; print how many answers came
                              and the longest wait for one; exit 1 if the connection broke
+  lookup NAME                the name's addresses, as the resolver here has them; exit 1 if there
+                             are none
   large ADDRESS BYTES        one datagram of that size; exit 1 unless it comes back whole
   flood ADDRESS SECONDS      a datagram each ms to an UDP port; print how many were sent
   hold PROTO ADDRESS         take a port as a host's process does, print "held", until told to end
@@ -39,7 +41,7 @@ func main() {
 		os.Exit(2)
 	}
 	commands := map[string]func([]string) error{
-		"serve": serve, "sleep": sleep, "ask": ask, "talk": talk, "large": large, "flood": flood, "hold": hold, "frame": frame, "exec": execute, "enter": enter, "init": initHost,
+		"serve": serve, "sleep": sleep, "ask": ask, "talk": talk, "lookup": lookup, "large": large, "flood": flood, "hold": hold, "frame": frame, "exec": execute, "enter": enter, "init": initHost,
 	}
 	run, ok := commands[os.Args[1]]
 	if !ok {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -279,5 +280,22 @@ func hold(args []string) error {
 	}
 	fmt.Println("held")
 	untilTold()
+	return nil
+}
+
+// lookup asks those that resolv.conf names for both families.
+func lookup(args []string) error {
+	if len(args) != 1 {
+		return errors.New("lookup: want NAME")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	r := net.Resolver{PreferGo: true}
+	all, err := r.LookupHost(ctx, args[0])
+	if err != nil {
+		return err
+	}
+	slices.Sort(all)
+	fmt.Println(strings.Join(all, " "))
 	return nil
 }
