@@ -9,7 +9,8 @@ import (
 
 // A View is everything that one engine knows of fairway's at one time.
 type View struct {
-	Engine string // as PeerEngine names it
+	Engine  string // as PeerEngine names it
+	Version string // of the engine
 	// Networks of the driver fairway, and those of other drivers that have
 	// their addresses from fairway's IPAM driver, by ID.
 	Networks map[string]Network

@@ -161,6 +161,7 @@ func (w *Watcher) session(ctx context.Context) (reached bool, err error) {
 			if err != nil {
 				return err
 			}
+			v.Version = version
 			if !reached {
 				log.WithField(event.Field, event.DockerFound).Info("engine: watched")
 			}

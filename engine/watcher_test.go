@@ -31,6 +31,8 @@ type fakeEngine struct {
 	version  string
 	networks string // the answer to /networks, of which each can be asked for
 	events   chan string
+	// containers are the answers to /containers/ID/json, by ID.
+	containers map[string]string
 
 	mu    sync.Mutex
 	asked []string
@@ -95,6 +97,12 @@ func (f *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case path == "/containers/json":
 		fmt.Fprint(w, `[{"Id":"42aa"},{"Id":"42bb"}]`)
+	case strings.HasPrefix(path, "/containers/"):
+		text, ok := f.containers[strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/json")]
+		if !ok {
+			http.Error(w, `{"message":"No such container"}`, http.StatusNotFound)
+		}
+		fmt.Fprint(w, text)
 	case path == "/networks":
 		f.list(w)
 	default:
@@ -162,7 +170,7 @@ func TestView(t *testing.T) {
 	run(t, w)
 	got := <-views
 	p, a := netip.MustParsePrefix, netip.MustParseAddr
-	want := View{Engine: "/srv/docker", Networks: map[string]Network{
+	want := View{Engine: "/srv/docker", Version: "20.10.24+dfsg1", Networks: map[string]Network{
 		"07": {
 			Name: "web?[2J?", Driver: true,
 			Subnets: []Subnet{{Prefix: p("10.9.0.0/24"), Aux: []netip.Addr{a("10.9.0.5")}}, {Prefix: p("fd00:9::/64"), Gateway: a("fd00:9::1")}},

@@ -152,7 +152,7 @@ func (a *assembly) makeDriver(context.Context) (err error) {
 
 // parts hands over what was made.
 func (a *assembly) parts() parts {
-	shown := operated{a.driver, a.guard, a.leases, a.overlays.names, backendName(a.firewall.Backend), a.log}
+	shown := operated{a.driver, a.guard, a.leases, a.overlays, backendName(a.firewall.Backend), a.log}
 	looks := newExaminer(a.config, a.log)
 	measure := measured{shown, a.kernel, a.pools, a.records, a.overlays, looks}
 	return parts{

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"fairway/cluster"
 	"fairway/doctor"
@@ -47,10 +48,22 @@ func namedRemote(r cluster.Remote) resolver.Record {
 	return out
 }
 
+// dockerVersion is the version that the engine told last. Its methods may be called
+// concurrently.
+type dockerVersion struct{ last atomic.Value }
+
+func (v *dockerVersion) set(s string) { v.last.Store(s) }
+
+func (v *dockerVersion) version() string {
+	s, _ := v.last.Load().(string)
+	return s
+}
+
 // Remarks says what an operator should know of networks, by ID.
 func (o operated) Remarks() map[string]string {
 	out := maps.Clone(o.Driver.Remarks())
-	loopback, trouble := doctor.OnlyLoopback(), o.names.Trouble()
+	trouble := o.overlays.names.Trouble()
+	fromHost := doctor.AsksFromHost(o.overlays.docker.version())
 	for _, n := range o.Networks() {
 		if n.Overlay.Segment == "" || n.Options["dns"] == "off" || out[n.ID] != "" {
 			continue
@@ -58,8 +71,8 @@ func (o operated) Remarks() map[string]string {
 		switch gateways := namedSegment(n).Gateways; {
 		case trouble != "":
 			out[n.ID] = trouble
-		case loopback && len(gateways) > 0:
-			out[n.ID] = "names of other hosts need --dns " + slices.MinFunc(gateways, netip.Addr.Compare).String() + ": see FW090"
+		case fromHost && len(gateways) > 0:
+			out[n.ID] = "names on other hosts need --dns " + slices.MinFunc(gateways, netip.Addr.Compare).String() + ": see FW090"
 		}
 	}
 	return out

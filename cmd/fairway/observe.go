@@ -14,8 +14,9 @@ import (
 )
 
 // observe hands what an engine knows to those who keep records for it.
-func observe(d *driver.Driver, pools *ipam.Allocator, leases *dhcp.Client, log logrus.FieldLogger) func(context.Context, engine.View) {
+func observe(d *driver.Driver, o *overlays, pools *ipam.Allocator, leases *dhcp.Client, log logrus.FieldLogger) func(context.Context, engine.View) {
 	return func(ctx context.Context, v engine.View) {
+		o.docker.set(v.Version)
 		d.Observe(ctx, known(v))
 		nameLeases(d, leases)
 		subnets, complete := v.Pools()

@@ -9,7 +9,6 @@ import (
 	"fairway/event"
 	"fairway/nat"
 	"fairway/nat/guard"
-	"fairway/resolver"
 
 	"github.com/sirupsen/logrus"
 )
@@ -19,7 +18,7 @@ type operated struct {
 	*driver.Driver
 	guard    *guard.Guard // nil: the kernel has none
 	leases   *dhcp.Client
-	names    *resolver.Resolver
+	overlays *overlays
 	firewall string // the backend's name
 	log      logrus.FieldLogger
 }

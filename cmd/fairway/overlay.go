@@ -31,6 +31,7 @@ type overlays struct {
 	driver  *driver.Driver
 	pools   *ipam.Allocator
 	names   *resolver.Resolver
+	docker  dockerVersion
 	log     logrus.FieldLogger
 	wake    chan struct{}
 

@@ -22,7 +22,7 @@ func (a *assembly) makeWatchers(context.Context) (err error) {
 	}
 	a.open.add(a.changes.Close)
 	a.docker = engine.New(engine.Options{
-		Socket: a.config.DockerSocket, Log: a.log, Asked: a.driver.LiveContainers, Handle: observe(a.driver, a.pools, a.leases, a.log),
+		Socket: a.config.DockerSocket, Log: a.log, Asked: a.driver.LiveContainers, Handle: observe(a.driver, a.overlays, a.pools, a.leases, a.log),
 	})
 	return nil
 }

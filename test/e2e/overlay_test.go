@@ -93,6 +93,9 @@ func TestOverlay(t *testing.T) {
 		if h != a {
 			args = append(args, "--network-alias", "front")
 		}
+		if h != b {
+			args = append(args, "--dns", lab.Neighbour)
+		}
 		parties[h] = serve(t, h, name, args...)
 		addresses[h] = []string{ip4(t, h, name, "bone"), ip6(t, h, name, "bone")}
 		for _, ip := range addresses[h] {
