@@ -33,7 +33,7 @@ func TestNames(t *testing.T) {
 // An endpoint whose names are no names is one: it is reached by its address.
 func TestNamesOfPeer(t *testing.T) {
 	v := newView(0)
-	value := []byte(`{"mac":"02:00:00:00:00:01","ipv4":"10.1.0.2","names":["ok","../x","O K"]}`)
+	value := []byte(`{"id":"e1","mac":"02:00:00:00:00:01","ipv4":"10.1.0.2","names":["ok","../x","O K"]}`)
 	if _, _, err := v.put(store.ClusterEntry{Key: endpointKey("bone", "b", "e1"), Value: value, Revision: 1}); err != nil {
 		t.Fatal(err)
 	}
