@@ -50,6 +50,10 @@ With the name of a network that was made so, it is changed: hosts remove it and 
 it anew. Where containers are attached, the host waits until they are gone, and says
 so. Networks that were made with docker are never touched.
 
+Containers find those of other hosts by name when they ask the network's gateway:
+docker run --dns GATEWAY, or "dns": ["GATEWAY"] in /etc/docker/daemon.json. The line
+is printed, with the address.
+
 The state on each host is printed. Exit code 5: some hosts don't have it yet.`,
 		Example: `  sudo fairway network create backbone --subnet 10.40.0.0/16
   sudo fairway network create backbone --segment backbone --subnet 10.40.0.0/16 --subnet fd00:40::/64
@@ -67,7 +71,11 @@ The state on each host is printed. Exit code 5: some hosts don't have it yet.`,
 			if err := c.WantNetwork(cmd.Context(), w.network); err != nil {
 				return err
 			}
-			return w.settled(cmd, c, args[0], "made")
+			err = w.settled(cmd, c, args[0], "made")
+			if g := w.gateway(); g.IsValid() && w.network.Options["dns"] != "off" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "for names of other hosts' containers: docker run --dns %s, or \"dns\": [\"%[1]s\"] in /etc/docker/daemon.json\n", g)
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -83,6 +91,18 @@ The state on each host is printed. Exit code 5: some hosts don't have it yet.`,
 	w.waitFlag(cmd, &w.wait)
 	w.socketFlag(cmd)
 	return cmd
+}
+
+// gateway returns the network's, as far as the command line says; Docker takes the
+// first address by itself.
+func (w *wanted) gateway() netip.Addr {
+	switch {
+	case len(w.network.Gateways) > 0:
+		return w.network.Gateways[0]
+	case len(w.network.Subnets) > 0:
+		return w.network.Subnets[0].Addr().Next()
+	}
+	return netip.Addr{}
 }
 
 // waitFlag declares how long a command waits for hosts.
