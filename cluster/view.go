@@ -32,6 +32,7 @@ type view struct {
 	wants     map[string]map[netip.Addr]owner        // of a segment: who asks
 	blockOf   map[string]map[netip.Addr]netip.Prefix // of a segment: the block of each claim
 
+	named      map[string]bool // networks that have a record, good or not
 	networks   map[string]Network
 	networksOn map[string]map[string]NetworkReport // of a network: by host
 }
@@ -45,7 +46,7 @@ func newView(late time.Duration) *view {
 		members: map[string]map[string]bool{}, endpoints: map[string]map[string]Remote{},
 		blocks: map[string]map[netip.Prefix]string{}, claims: map[string]map[netip.Addr]string{},
 		wants: map[string]map[netip.Addr]owner{}, blockOf: map[string]map[netip.Addr]netip.Prefix{},
-		networks: map[string]Network{}, networksOn: map[string]map[string]NetworkReport{},
+		named: map[string]bool{}, networks: map[string]Network{}, networksOn: map[string]map[string]NetworkReport{},
 	}
 }
 
@@ -63,6 +64,9 @@ func (v *view) put(e store.ClusterEntry) (p path, changed bool, err error) {
 	}
 	v.entries[e.Key] = e
 	v.gone.remove(e.Key)
+	if p.kind == kindNetwork {
+		v.named[p.id] = true
+	}
 	if err = v.mean(p, e); err != nil {
 		v.unmean(p)
 	}
@@ -80,6 +84,9 @@ func (v *view) drop(key string, revision int64) (p path, changed bool) {
 		return p, false
 	}
 	delete(v.entries, key)
+	if p.kind == kindNetwork {
+		delete(v.named, p.id)
+	}
 	v.unmean(p)
 	return p, true
 }

@@ -31,12 +31,10 @@ func (c *Cluster) Networks() (all []NetworkState, fresh bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	states := map[string]NetworkState{}
-	for key, e := range c.view.entries {
-		if p, err := parseKey(key); err == nil && p.kind == kindNetwork {
-			n, good := c.view.networks[p.id]
-			n.Name = p.id
-			states[p.id] = NetworkState{Network: n, Seen: e.Revision, Damaged: !good}
-		}
+	for name := range c.view.named {
+		n, good := c.view.networks[name]
+		n.Name = name
+		states[name] = NetworkState{Network: n, Seen: c.view.entries[networkKey(name)].Revision, Damaged: !good}
 	}
 	for name, on := range c.view.networksOn {
 		if len(on) > 0 {

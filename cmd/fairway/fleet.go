@@ -81,6 +81,7 @@ func (s shownCluster) WantNetwork(ctx context.Context, ask admin.WantedNetwork) 
 	if err != nil {
 		return err
 	}
+	s.keepPools(&n)
 	if err := n.Check(); err != nil {
 		return err
 	}
@@ -116,6 +117,23 @@ func wantedOf(ask admin.WantedNetwork) (cluster.Network, error) {
 		n.Pools[i].Gateway = g
 	}
 	return n, nil
+}
+
+// keepPools adds the subnets that a network of the name has and that aren't named
+// this time: else hosts would make it anew.
+func (s shownCluster) keepPools(n *cluster.Network) {
+	all, _ := s.Networks()
+	i := slices.IndexFunc(all, func(o cluster.NetworkState) bool { return o.Name == n.Name && o.Segment == n.Segment })
+	if i < 0 {
+		return
+	}
+	for _, old := range all[i].Pools {
+		v6 := old.Subnet.Addr().Is6()
+		named := slices.ContainsFunc(n.Pools, func(p cluster.Pool) bool { return p.Subnet.Addr().Is6() == v6 })
+		if !named && (!v6 || n.IPv6) {
+			n.Pools = append(n.Pools, old)
+		}
+	}
 }
 
 // checkSubnets refuses subnets that aren't the segment's, and a segment without

@@ -13,8 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// cutOff is a cluster's host without etcd, that knows of segment bone, and of
-// network old on segment worn.
+// cutOff is a cluster's host without etcd, that knows of segments bone and
+// worn, and of networks old and dual on segments worn and twin.
 func cutOff(t *testing.T) shownCluster {
 	t.Helper()
 	records := store.NewRecords()
@@ -23,6 +23,8 @@ func cutOff(t *testing.T) shownCluster {
 		"segments/bone": `{"name":"bone","vni":9,"port":4789,"subnets":[{"prefix":"10.40.0.0/16","gateway":"10.40.0.1","block":26}]}`,
 		"segments/worn": `{"name":"worn","vni":8,"port":4789,"subnets":[{"prefix":"10.41.0.0/16","gateway":"10.41.0.1","block":26}]}`,
 		"networks/old":  `{"name":"old","segment":"worn"}`,
+		"networks/dual": `{"name":"dual","segment":"twin","ipv6":true,"pools":[{"subnet":"10.43.0.0/16","gateway":"10.43.0.9"},{"subnet":"fd00:43::/64","gateway":""}]}`,
+		"networks/bad":  `{`,
 	} {
 		records.Cluster[key] = store.ClusterEntry{Key: key, Value: []byte(value), Created: 1, Revision: 1}
 	}
@@ -72,8 +74,36 @@ func TestWantRefusals(t *testing.T) {
 	if err := s.UnwantNetwork(t.Context(), "web"); err == nil || !strings.Contains(err.Error(), "network web: is none of the cluster's") {
 		t.Error(err)
 	}
-	if got := s.ClusterNetworks().Networks; len(got) != 1 || got[0].Name != "old" {
-		t.Errorf("the cluster has %+v", got)
+	var names []string
+	for _, n := range s.ClusterNetworks().Networks {
+		names = append(names, n.Name)
+	}
+	if d := cmp.Diff([]string{"bad", "dual", "old"}, names); d != "" {
+		t.Errorf("the cluster's networks: -want +got\n%s", d)
+	}
+}
+
+// Subnets that a network has needn't be named again.
+func TestKeepPools(t *testing.T) {
+	s := cutOff(t)
+	for name, c := range map[string]struct {
+		ask  cluster.Network
+		want string
+	}{
+		"none named":      {cluster.Network{Name: "dual", Segment: "twin"}, "10.43.0.0/16 gateway 10.43.0.9"},
+		"none, with IPv6": {cluster.Network{Name: "dual", Segment: "twin", IPv6: true}, "10.43.0.0/16 gateway 10.43.0.9, fd00:43::/64 gateway invalid IP"},
+		"another":         {cluster.Network{Name: "dual", Segment: "twin", Pools: []cluster.Pool{{Subnet: netip.MustParsePrefix("10.44.0.0/16")}}}, "10.44.0.0/16 gateway invalid IP"},
+		"another segment": {cluster.Network{Name: "dual", Segment: "new"}, ""},
+		"a new one":       {cluster.Network{Name: "new", Segment: "twin"}, ""},
+	} {
+		s.keepPools(&c.ask)
+		var got []string
+		for _, p := range c.ask.Pools {
+			got = append(got, p.Subnet.String()+" gateway "+p.Gateway.String())
+		}
+		if d := cmp.Diff(c.want, strings.Join(got, ", ")); d != "" {
+			t.Errorf("%s: -want +got\n%s", name, d)
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ func overlayFleet(t *testing.T, hosts []*lab.Host) {
 			return err == nil && strings.TrimSpace(out) == internal+" fairway 1"
 		}
 	}
-	create := []string{"network", "create", "fleet", "--subnet", "10.99.42.0/24", "--label", "tier=1", "--wait", "1m"}
+	create := []string{"network", "create", "fleet", "--subnet", "10.99.42.0/24", "--subnet", "fd99:42::/64", "--label", "tier=1", "--wait", "1m"}
 
 	if _, err := a.Try("fairway", "network", "create", "none", "--subnet", "10.99.42.0/24"); err == nil || !strings.Contains(err.Error(), "one of Docker's own") {
 		t.Errorf("a network of Docker's own name: %v", err)
@@ -66,7 +66,10 @@ func overlayFleet(t *testing.T, hosts []*lab.Host) {
 		}
 	}
 	serve(t, b, "fleet-b", "--network", "fleet")
-	serve(t, c, "fleet-c", "--network", "fleet").reaches(t, "tcp", net.JoinHostPort(ip4(t, b, "fleet-b", "fleet"), "80"), "fleet-b", "")
+	onC := serve(t, c, "fleet-c", "--network", "fleet")
+	for _, ip := range []string{ip4(t, b, "fleet-b", "fleet"), ip6(t, b, "fleet-b", "fleet")} {
+		onC.reaches(t, "tcp", net.JoinHostPort(ip, "80"), "fleet-b", "")
+	}
 	c.Docker(t, "rm", "--force", "fleet-c")
 
 	// It changes while a host is away, and in use there.
@@ -91,7 +94,7 @@ func overlayFleet(t *testing.T, hosts []*lab.Host) {
 
 	// It is removed, by name of --hosts and at all, while a container is attached.
 	serve(t, b, "fleet-b", "--network", "fleet")
-	if out := c.Fairway(t, append(create, "--internal", "--hosts", "b,c")...); strings.Contains(out, "waiting") {
+	if out := c.Fairway(t, "network", "create", "fleet", "--ipv6", "--label", "tier=1", "--internal", "--hosts", "b,c", "--wait", "1m"); strings.Contains(out, "waiting") {
 		t.Errorf("for fewer hosts:\n%s", out)
 	}
 	until("a has none", func() bool { _, err := a.TryDocker("network", "inspect", "fleet"); return err != nil })
