@@ -129,14 +129,18 @@ func New(opts Options, records store.Records) (*Cluster, error) {
 			*d = def
 		}
 	}
-	c := &Cluster{
+	c := newCluster(opts)
+	return c, c.load(records)
+}
+
+func newCluster(opts Options) *Cluster {
+	return &Cluster{
 		opts: opts, log: opts.Log, self: opts.Self, view: newView(10 * opts.Patience),
 		dirty: map[string]bool{}, held: map[string]map[netip.Prefix]bool{}, giving: map[string]bool{}, late: map[string]bool{}, using: map[string]bool{},
 		joining: map[string]time.Time{}, idle: map[string]time.Time{}, alarms: map[string]string{},
 		changed: make(chan struct{}), kick: make(chan struct{}, 1), tell: make(chan struct{}, 1),
 		networkNews: make(chan struct{}, 1),
 	}
-	return c, c.load(records)
 }
 
 // Run takes part in the cluster until ctx ends.

@@ -27,10 +27,10 @@ func (d Drift) Total() int { return d.Missing + d.Wrong + d.Strange }
 
 // Run compares the entries of all segments with the records and repairs them,
 // until the context ends: a few hundred entries at a time, with pauses that leave
-// 99.5% of a core to others, and at least a second between two passes. Every few
-// seconds it compares the filter's table, too.
+// 99.5% of a core to others, and at least a second between two passes. Every half
+// minute it compares the filter's table, too: who sees it changed calls RepairFilter.
 func (p *Plane) Run(ctx context.Context) error {
-	const every, filter = time.Second, 5 * time.Second
+	const every, filter = time.Second, 30 * time.Second
 	var filtered time.Time
 	timer := time.NewTimer(every)
 	defer timer.Stop()
@@ -43,7 +43,9 @@ func (p *Plane) Run(ctx context.Context) error {
 			filtered = time.Time{}
 		}
 		if time.Since(filtered) > filter {
-			p.repairFilter(ctx)
+			if _, err := p.RepairFilter(ctx); err != nil {
+				p.opts.Log.WithError(err).Error("overlay: who may send VXLAN to this host isn't checked")
+			}
 			filtered = time.Now()
 		}
 		for _, vni := range p.vnis() {
@@ -56,17 +58,18 @@ func (p *Plane) Run(ctx context.Context) error {
 	}
 }
 
-func (p *Plane) repairFilter(ctx context.Context) {
+// RepairFilter compares the filter's table with what is wanted, and returns how
+// much of it was different.
+func (p *Plane) RepairFilter(ctx context.Context) (repaired int, err error) {
 	if p.opts.Filter == nil {
-		return
+		return 0, nil
 	}
 	found, err := p.opts.Filter.Repair(ctx)
-	if err != nil {
-		p.opts.Log.WithError(err).Error("overlay: who may send VXLAN to this host isn't checked")
-	}
 	for _, r := range found {
 		p.opts.Log.Warn("overlay: repaired: " + r.What)
 	}
+	p.rules.Add(int64(len(found)))
+	return len(found), err
 }
 
 // restful returns what rests two hundred times as long as the work took that was

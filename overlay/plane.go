@@ -38,6 +38,7 @@ type Plane struct {
 	segments map[uint32]*segment
 	wake     chan struct{}
 	repaired atomic.Int64 // entries
+	rules    atomic.Int64 // repaired, of the filter
 }
 
 // A segment is one of a Plane's.

@@ -29,6 +29,9 @@ func (s *segment) log(d Drift, c change) {
 // that there have been.
 func (p *Plane) Repaired() int { return int(p.repaired.Load()) }
 
+// RepairedRules returns how much of the filter wasn't as it should be.
+func (p *Plane) RepairedRules() int { return int(p.rules.Load()) }
+
 // A Status is how a segment is.
 type Status struct {
 	VNI      uint32

@@ -8,11 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Names of the firewall's: its table in the families inet and bridge, the
+// Names of the firewall's: its tables in the families inet and bridge, the
 // beginning of its iptables chains, and others' iptables chains that jump there.
 const (
-	tableName   = "fairway"
-	chainPrefix = "FAIRWAY"
+	tableName    = "fairway"
+	overlayTable = "fairway-overlay" // who may send VXLAN to this host
+	chainPrefix  = "FAIRWAY"
 )
 
 // sizeofNfgenmsg is that of struct nfgenmsg, before the attributes.
@@ -49,7 +50,7 @@ func (r *rules) ours(kind netlink.HeaderType, family byte, data []byte) bool {
 	table := text(data, unix.NFTA_TABLE_NAME)
 	switch family {
 	case unix.NFPROTO_INET, unix.NFPROTO_BRIDGE:
-		return table == tableName
+		return table == tableName || table == overlayTable
 	case unix.NFPROTO_IPV4, unix.NFPROTO_IPV6:
 		return r.iptables(kind, data)
 	}

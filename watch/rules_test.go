@@ -53,6 +53,7 @@ func TestRules(t *testing.T) {
 	}{
 		"our table":                   {unix.NFT_MSG_DELTABLE, inet, table("fairway"), "nft", true},
 		"the guard's":                 {unix.NFT_MSG_DELTABLE, bridge, table("fairway"), "nft", true},
+		"the overlay's":               {unix.NFT_MSG_DELTABLE, inet, table("fairway-overlay"), "nft", true},
 		"our table, by us":            {unix.NFT_MSG_DELTABLE, inet, table("fairway"), "self", false},
 		"like our table":              {unix.NFT_MSG_DELTABLE, inet, table("fairway2"), "nft", false},
 		"of another family":           {unix.NFT_MSG_DELTABLE, ip, table("fairway"), "nft", false},

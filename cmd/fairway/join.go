@@ -43,6 +43,8 @@ func newOverlays(c config, records *store.Store, all store.Records, kernel *link
 		if local, err = o.join(c, records, all); err != nil {
 			return nil, err
 		}
+	} else {
+		o.goOn(all)
 	}
 	o.host = overlayHost(records.Instance(), local)
 	return o, nil
@@ -125,13 +127,17 @@ type shownCluster struct {
 
 func (s shownCluster) ClusterHosts() admin.ClusterHosts {
 	all, trouble := s.Hosts()
-	out := admin.ClusterHosts{Cluster: s.name, Self: s.Self().Name, Hosts: []admin.ClusterHost{}, Trouble: trouble, Alarms: s.Alarms()}
+	return admin.ClusterHosts{Cluster: s.name, Self: s.Self().Name, Hosts: shownHosts(all), Trouble: trouble, Alarms: s.Alarms()}
+}
+
+func shownHosts(all []cluster.HostState) []admin.ClusterHost {
+	out := []admin.ClusterHost{}
 	for _, h := range all {
 		segments := h.Segments
 		if segments == nil {
 			segments = []string{}
 		}
-		out.Hosts = append(out.Hosts, admin.ClusterHost{
+		out = append(out, admin.ClusterHost{
 			Name: h.Name, Address: h.Advertise, Alive: h.Alive, Version: h.Version, Started: h.Started, MTU: h.MTU,
 			Segments: segments, Endpoints: h.Endpoints, Instance: h.Instance,
 		})
@@ -143,7 +149,10 @@ func (s shownCluster) ForgetHost(ctx context.Context, name string) error { retur
 
 // shown returns the cluster for operators; nil where there is none.
 func (o *overlays) shown(c config) admin.Cluster {
-	if o.cluster == nil {
+	switch {
+	case o.cluster == nil && o.alone:
+		return savedCluster{o, c.Cluster.Name}
+	case o.cluster == nil:
 		return nil
 	}
 	return shownCluster{o.cluster, c.Cluster.Name, o.host}

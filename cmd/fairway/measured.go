@@ -77,6 +77,6 @@ func (m measured) Pools() (out []metrics.Pool) {
 func (m measured) Kernel() metrics.Kernel {
 	h := m.run.Driver.Health()
 	return metrics.Kernel{
-		Sound: h.Sound, Failing: h.Trouble != nil, RepairedLinks: h.Links.Count, RepairedRules: h.Rules.Count,
+		Sound: h.Sound, Failing: h.Trouble != nil, RepairedLinks: h.Links.Count, RepairedRules: h.Rules.Count + m.span.plane.RepairedRules(),
 	}
 }

@@ -26,6 +26,8 @@ import (
 type overlays struct {
 	host    overlay.Host
 	cluster *cluster.Cluster // nil: this host is in none
+	saved   cluster.Saved    // without one: what it knew of the last
+	alone   bool             // without one: there were segments at the start
 	plane   *overlay.Plane
 	filter  *overlay.Filter
 	driver  *driver.Driver
@@ -192,10 +194,8 @@ func (o *overlays) serve(ctx context.Context, name string, n store.Network) erro
 		if !v.Settings().NoDNS {
 			o.names.Open(namedSegment(n))
 		}
-		if o.cluster != nil {
-			all, revision := o.cluster.Remotes(name)
-			o.replace(name, all, revision)
-		}
+		all, revision := o.remotes(name)
+		o.replace(name, all, revision)
 	}
 	locals := map[string]overlay.Local{}
 	var named []resolver.Record

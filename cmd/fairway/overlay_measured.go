@@ -2,10 +2,21 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"fairway/metrics"
 	"fairway/overlay"
 )
+
+// repairRules returns what repairs the rules of the firewall, as first does, and
+// those of who may send VXLAN.
+func (o *overlays) repairRules(first func(context.Context) (int, error)) func(context.Context) (int, error) {
+	return func(ctx context.Context) (int, error) {
+		n, err := first(ctx)
+		m, filterErr := o.plane.RepairFilter(ctx)
+		return n + m, errors.Join(err, filterErr)
+	}
+}
 
 // measured is how the segments of this host are.
 func (o *overlays) measured(ctx context.Context) metrics.Segments {

@@ -104,7 +104,25 @@ func (c *client) call(t testing.TB, method, body string) string {
 
 func startIn(t *testing.T, backend string) *host {
 	t.Helper()
-	dir := openDir(t)
+	h := daemonIn(t, openDir(t), backend, before)
+	h.call(t, "NetworkDriver.CreateNetwork", `{"NetworkID":"n1","Options":{"com.docker.network.enable_ipv6":true,`+
+		`"com.docker.network.generic":{"com.docker.network.bridge.name":"fwbtest"}},`+
+		`"IPv4Data":[{"AddressSpace":"x","Pool":"10.99.0.0/24","Gateway":"10.99.0.1/24"}],`+
+		`"IPv6Data":[{"AddressSpace":"x","Pool":"fd00:99::/64","Gateway":"fd00:99::1/64"}]}`)
+	h.attach(t, 2)
+	h.port = strings.TrimSpace(h.run(t, "ip -o link show master fwbtest | sed 's/^[0-9]*: \\([^@]*\\)@.*/\\1/'"))
+	h.Replacer = strings.NewReplacer("$port", h.port)
+	h.attach(t, 3)
+	h.call(t, "NetworkDriver.Join", `{"NetworkID":"n1","EndpointID":"e3","SandboxKey":"/run/netns/none"}`)
+	h.call(t, "NetworkDriver.ProgramExternalConnectivity",
+		`{"NetworkID":"n1","EndpointID":"e3","Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":8080,"HostPortEnd":8080}]}}`)
+	return h
+}
+
+// daemonIn starts a daemon with its files in dir, in a namespace that a script has
+// set up.
+func daemonIn(t *testing.T, dir, backend, setup string) *host {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +133,7 @@ func startIn(t *testing.T, backend string) *host {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.CommandContext(t.Context(), "unshare", "-n", "sh", "-ec", "ip link set lo up; "+before+`; exec "$@"`, "sh", self, "daemon", "--firewall", backend,
+	cmd := exec.CommandContext(t.Context(), "unshare", "-n", "sh", "-ec", "ip link set lo up; "+setup+`; exec "$@"`, "sh", self, "daemon", "--firewall", backend,
 		"--socket", h.socket, "--admin-socket", filepath.Join(dir, "admin.sock"),
 		"--state-dir", filepath.Join(dir, "state"), "--docker-socket=", "--log-level", "debug")
 	cmd.Env = append(os.Environ(), childCommand+"=1", "TEST_OPEN_TABLE=1")
@@ -145,17 +163,6 @@ func startIn(t *testing.T, backend string) *host {
 		_, err := askWith(h.socket, "/NetworkDriver.GetCapabilities", "{}")
 		return err
 	})
-	h.call(t, "NetworkDriver.CreateNetwork", `{"NetworkID":"n1","Options":{"com.docker.network.enable_ipv6":true,`+
-		`"com.docker.network.generic":{"com.docker.network.bridge.name":"fwbtest"}},`+
-		`"IPv4Data":[{"AddressSpace":"x","Pool":"10.99.0.0/24","Gateway":"10.99.0.1/24"}],`+
-		`"IPv6Data":[{"AddressSpace":"x","Pool":"fd00:99::/64","Gateway":"fd00:99::1/64"}]}`)
-	h.attach(t, 2)
-	h.port = strings.TrimSpace(h.run(t, "ip -o link show master fwbtest | sed 's/^[0-9]*: \\([^@]*\\)@.*/\\1/'"))
-	h.Replacer = strings.NewReplacer("$port", h.port)
-	h.attach(t, 3)
-	h.call(t, "NetworkDriver.Join", `{"NetworkID":"n1","EndpointID":"e3","SandboxKey":"/run/netns/none"}`)
-	h.call(t, "NetworkDriver.ProgramExternalConnectivity",
-		`{"NetworkID":"n1","EndpointID":"e3","Options":{"com.docker.network.portmap":[{"Proto":6,"Port":80,"HostPort":8080,"HostPortEnd":8080}]}}`)
 	return h
 }
 

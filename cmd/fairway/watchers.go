@@ -15,7 +15,7 @@ import (
 func (a *assembly) makeWatchers(context.Context) (err error) {
 	a.changes, err = watch.New(watch.Options{
 		Instance: a.records.Instance(), RuleProtocol: unroutable.Protocol, Wanted: a.driver.Wants, Parent: a.driver.IsParent, Log: a.log,
-		Links: look(a.log, a.driver.Reconcile), Firewall: look(a.log, a.driver.RepairFirewall),
+		Links: look(a.log, a.driver.Reconcile), Firewall: look(a.log, a.overlays.repairRules(a.driver.RepairFirewall)),
 	})
 	if err != nil {
 		return err
