@@ -54,6 +54,9 @@ func TestHostsAgree(t *testing.T) {
 	wantError(t, err, `option vni="77"`)
 	_, err = b.Settle(t.Context(), "backbone", Settings{Options: map[string]string{"multicast": "true"}})
 	wantError(t, err, `option multicast="true"`)
+	if sb, err := b.Settle(t.Context(), "backbone", Settings{}); err != nil || sb.Options["multicast"] != "false" {
+		t.Errorf("without a word: %+v, %v", sb, err)
+	}
 	_, err = b.Settle(t.Context(), "elsewhere", Settings{})
 	wantError(t, err, "--ipam-opt segment=elsewhere")
 	if _, _, err = b.pool("other", "10.50.0.0/24", ""); err != nil {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -19,9 +20,9 @@ const firstVNI = 1 << 23
 
 // Settings are what all networks of a segment have in common.
 type Settings struct {
-	VNI     uint32 // 0: the segment's, or one that is free
-	Port    uint16 // 0: the segment's, or DefaultPort
-	Options map[string]string
+	VNI     uint32            // 0: the segment's, or one that is free
+	Port    uint16            // 0: the segment's, or DefaultPort
+	Options map[string]string // switches: one that isn't there is "false"
 }
 
 // Settle agrees with the other hosts on what a network of a segment is like. The
@@ -77,7 +78,7 @@ func (s Segment) agrees(want Settings) error {
 		return fmt.Errorf("option port=\"%d\": segment %s has %d on all hosts", want.Port, s.Name, s.Port)
 	}
 	for _, k := range slices.Sorted(maps.Keys(want.Options)) {
-		if has := s.Options[k]; has != want.Options[k] {
+		if has := cmp.Or(s.Options[k], "false"); has != want.Options[k] {
 			return fmt.Errorf("option %s=%q: segment %s has %q on all hosts", k, want.Options[k], s.Name, has)
 		}
 	}

@@ -34,6 +34,7 @@ func (a *attempt) bridge(ctx context.Context, s *space, b Bridge) error {
 	if err := a.bridgeInet6(s, b); err != nil {
 		return err
 	}
+	a.snoop(b, 0)
 	a.later(b, setLink(0, b.Name, linkChange{alias: alias(b.Alias), mtu: b.MTU, up: true}), nil)
 	return nil
 }
@@ -79,6 +80,7 @@ func (a *attempt) rebridge(ctx context.Context, s *space, b Bridge) (again bool,
 			a.later(b, req, nil)
 		}
 	}
+	a.snoop(b, have.index)
 	change := linkChange{alias: alias(b.Alias), mtu: b.MTU, group: a.group, up: true}
 	if !bytes.Equal(have.mac, b.MAC) {
 		change.mac = b.MAC // to set it, even to the same, costs what is known of the neighbours
@@ -131,6 +133,7 @@ func bridgeDiff(b Bridge, l linkState, m marks) string {
 		d.add(l.bridge.forwardDelay != 0, "forward delay was %d", l.bridge.forwardDelay)
 		d.add(l.bridge.vlan, "VLAN filtering was on")
 	}
+	d.add(b.Multicast && (l.snoop.deaf || l.snoop.mute), "it asked for no multicast groups")
 	if l.inet6 != nil {
 		d.add(l.inet6.acceptRA, "router advertisements were accepted")
 		d.add(l.inet6.disabled == b.IPv6, "disable_ipv6 was %d", map[bool]int{true: 1}[l.inet6.disabled])

@@ -37,6 +37,8 @@ type Bridge struct {
 	IPv6      bool             // false: disable_ipv6 before it is up
 	// Remote: it has neighbours on other hosts, see Remotes: Reconcile removes none.
 	Remote bool
+	// Multicast: frames of a group go only to those who want them.
+	Multicast bool
 	// Adopted: the bridge is somebody else's. It must be there
 	// (unix.ENODEV otherwise), is set up if it is down when it is applied, not
 	// configured otherwise, and never removed.

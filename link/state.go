@@ -28,6 +28,7 @@ type linkState struct {
 	port      *portState   // of a bridge
 	vlans     vlanFlags    // of a port, where they were asked for
 	bridge    *bridgeState // of a bridge itself
+	snoop     snoopState   // likewise
 	macvlan   int          // mode of a macvlan: see macvlanModes
 	ipvlan    ipvlanState  // of an ipvlan
 	vlan      int          // ID of a VLAN
@@ -35,9 +36,12 @@ type linkState struct {
 	inet6     *inet6State  // nil: no IPv6 here
 }
 
-// portState is what a port does; floods: it gets frames of unknown destination, or
-// for many, of any kind.
-type portState struct{ learning, isolated, hairpin, guard, forwarding, suppress, floods bool }
+// portState is what a port does; floods: it gets frames of unknown destination.
+type portState struct {
+	learning, isolated, hairpin, guard, forwarding, suppress, floods bool
+
+	groups groupState
+}
 
 type bridgeState struct {
 	stp, vlan    bool
@@ -157,6 +161,7 @@ func (l *linkState) parseInfo(b []byte) {
 			case unix.IFLA_BR_VLAN_FILTERING:
 				l.bridge.vlan = number(v) != 0
 			}
+			l.snoop.parse(t, v)
 		})
 	}
 	_ = each(data, func(t uint16, v []byte) {
@@ -187,11 +192,12 @@ func (l *linkState) parseInfo(b []byte) {
 				l.port.guard = number(v) != 0
 			case unix.IFLA_BRPORT_NEIGH_SUPPRESS:
 				l.port.suppress = number(v) != 0
-			case unix.IFLA_BRPORT_UNICAST_FLOOD, unix.IFLA_BRPORT_MCAST_FLOOD, unix.IFLA_BRPORT_BCAST_FLOOD:
-				l.port.floods = l.port.floods || number(v) != 0
+			case unix.IFLA_BRPORT_UNICAST_FLOOD:
+				l.port.floods = number(v) != 0
 			case unix.IFLA_BRPORT_STATE:
 				l.port.forwarding = number(v) == 3 // BR_STATE_FORWARDING, linux/if_bridge.h
 			}
+			l.port.groups.parse(t, v)
 		})
 	}
 }

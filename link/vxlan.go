@@ -29,6 +29,8 @@ type VXLAN struct {
 	Port  uint16     // UDP
 	Local netip.Addr // the host's address on the underlay
 	MTU   int        // bytes
+	// Multicast: frames for many go to other hosts, too. Master must have it as well.
+	Multicast bool
 }
 
 // Key implements Object.
@@ -153,6 +155,9 @@ func (a *attempt) settleVXLAN(s *space, v VXLAN, master int, have linkState) err
 		}
 		return err
 	})
+	if v.Multicast {
+		a.later(v, carryGroups(have.index), nil)
+	}
 	return nil
 }
 
@@ -191,6 +196,7 @@ func vxlanDiff(v VXLAN, l linkState, master int, m marks) string {
 	}
 	d.add(l.port.learning, "its port learned")
 	d.add(l.port.floods, "its port flooded")
+	d.groups(v, l.port.groups)
 	d.add(!l.port.suppress, "neigh_suppress was off")
 	d.add(!l.port.guard, "BPDU guard was off")
 	d.add(l.port.isolated, "its port was isolated")

@@ -40,6 +40,8 @@ func TestPlanVXLAN(t *testing.T) {
 		"learns":       {func(w *world) { w.link("fwx1").vxlan.learning = true }, "make vxlan fwx1 to fwb1: learned"},
 		"no checksums": {func(w *world) { w.link("fwx1").vxlan.checksum = false }, "make vxlan fwx1 to fwb1: UDP checksums were off"},
 		"floods":       {func(w *world) { w.link("fwx1").port.floods = true }, "make vxlan fwx1 to fwb1: its port flooded"},
+		"multicast":    {func(w *world) { w.link("fwx1").port.groups.multicast = true }, "make vxlan fwx1 to fwb1: its port flooded"},
+		"broadcast":    {func(w *world) { w.link("fwx1").port.groups.broadcast = true }, "make vxlan fwx1 to fwb1: its port flooded"},
 		"suppress":     {func(w *world) { w.link("fwx1").port.suppress = false }, "make vxlan fwx1 to fwb1: neigh_suppress was off"},
 		"no port":      {func(w *world) { w.link("fwx1").master = 0 }, "make vxlan fwx1 to fwb1: was no port of fwb1"},
 		"MAC and down": {func(w *world) { l := w.link("fwx1"); l.mac, l.up = mac("02:00:00:00:00:0d"), false }, "make vxlan fwx1 to fwb1: was down, MAC address was 02:00:00:00:00:0d"},

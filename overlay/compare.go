@@ -186,7 +186,10 @@ func (c *chunk[T]) slice() error {
 func (s *segment) readMACs(rest func() error, wrong *keys) error {
 	c := chunk[link.RemoteEntry]{s: s, rest: rest, see: func(e link.RemoteEntry) {
 		w, ok := s.macs[e.MAC]
+		f, flooded := s.floods[e.Host]
 		switch {
+		case !e.Bridge && e.MAC == link.MAC{} && flooded:
+			f.seen = s.pass
 		case !ok:
 			s.saw(e, wrong)
 		case w.change == s.pass:
@@ -233,6 +236,10 @@ func (s *segment) saw(entry any, wrong *keys) {
 	}
 	switch e := entry.(type) {
 	case link.RemoteEntry:
+		if e.MAC == (link.MAC{}) && e.Host.IsValid() {
+			wrong.floods = append(wrong.floods, e.Host)
+			return
+		}
 		wrong.macs = append(wrong.macs, e.MAC)
 	case link.RemoteIP:
 		wrong.ips = append(wrong.ips, e.IP)
@@ -278,8 +285,14 @@ func (s *segment) end(ctx context.Context, wrong keys) (d Drift, err error) {
 		}
 		bad[ip] = true
 	}
+	for _, h := range wrong.floods {
+		if s.floods[h] == nil {
+			d.Strange++
+			c.dropFloods = append(c.dropFloods, h)
+		}
+	}
 	s.missing(bad, &c, &d)
-	d.Entries = len(s.macs) + len(s.ips)
+	d.Entries = len(s.macs) + len(s.ips) + len(s.floods)
 	s.last = d
 	if d.Total() == 0 {
 		return d, nil
@@ -305,6 +318,12 @@ func (s *segment) missing(bad map[any]bool, c *change, d *Drift) {
 		if w.seen != s.pass && !bad[ip] {
 			d.Missing++
 			c.putIPs = append(c.putIPs, link.RemoteIP{IP: ip, MAC: w.mac})
+		}
+	}
+	for h, w := range s.floods {
+		if w.seen != s.pass {
+			d.Missing++
+			c.putFloods = append(c.putFloods, h)
 		}
 	}
 }

@@ -33,6 +33,9 @@ type Filter struct {
 	want  map[uint32]admission // by VNI
 	known bool                 // the kernel holds want, as far as f left it so
 	begun bool                 // what an earlier daemon left is in want
+
+	between *nftables.Table // see Groups
+	crosses *bool           // nil: nobody has said
 }
 
 // An admission is which hosts may send a segment, and to which UDP port.
@@ -62,7 +65,9 @@ func NewFilter(opts nat.Options) (*Filter, error) {
 		return nil, err
 	}
 	return &Filter{
-		opts: opts, table: &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet}, want: map[uint32]admission{},
+		opts: opts, want: map[uint32]admission{},
+		table:   &nftables.Table{Name: tableName, Family: nftables.TableFamilyINet},
+		between: &nftables.Table{Name: tableName, Family: nftables.TableFamilyBridge},
 	}, nil
 }
 
@@ -232,7 +237,7 @@ func (f *Filter) whole() error {
 				return fmt.Errorf("overlay: set %s: %w", s.Name, err)
 			}
 		}
-		f.addChains(conn)
+		f.addChains(conn, f.table, chains())
 		f.difference(conn, nil, elements(f.want))
 	}
 	f.opts.Step("overlay.filter table")

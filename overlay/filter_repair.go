@@ -16,7 +16,7 @@ import (
 	"fairway/nat"
 )
 
-// Repair makes the table as it was told, whoever changed it, and says what was
+// Repair makes the tables as they were told, whoever changed it, and says what was
 // different. It writes nothing if nothing was.
 func (f *Filter) Repair(context.Context) ([]nat.Repair, error) {
 	f.mu.Lock()
@@ -34,9 +34,14 @@ func (f *Filter) Repair(context.Context) ([]nat.Repair, error) {
 	}
 	if len(found) == 0 {
 		f.known = true
-		return nil, nil
+	} else {
+		err = f.whole()
 	}
-	return found, f.whole()
+	groups, groupsErr := f.repairGroups()
+	for _, what := range groups {
+		found = append(found, nat.Repair{What: "bridge " + tableName + ": " + what})
+	}
+	return found, errors.Join(err, groupsErr)
 }
 
 // begin takes over what an earlier daemon left in the kernel, once.
@@ -48,7 +53,7 @@ func (f *Filter) begin() error {
 	if err != nil {
 		return fmt.Errorf("overlay: open netlink: %w", err)
 	}
-	there, err := f.isThere(conn)
+	there, err := isThere(conn, f.table)
 	if err == nil && there {
 		var left map[element]bool
 		left, err = f.readElements(conn)
@@ -91,7 +96,7 @@ func (f *Filter) Denied(context.Context) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("overlay: open netlink: %w", err)
 	}
-	if there, err := f.isThere(conn); err != nil || !there {
+	if there, err := isThere(conn, f.table); err != nil || !there {
 		return 0, err
 	}
 	rules, err := conn.GetRules(f.table, &nftables.Chain{Table: f.table, Name: chainVXLAN})
@@ -109,8 +114,8 @@ func (f *Filter) Denied(context.Context) (uint64, error) {
 	return n, nil
 }
 
-func (f *Filter) isThere(conn *nftables.Conn) (bool, error) {
-	tables, err := conn.ListTablesOfFamily(f.table.Family)
+func isThere(conn *nftables.Conn, table *nftables.Table) (bool, error) {
+	tables, err := conn.ListTablesOfFamily(table.Family)
 	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == tableName }), err
 }
 
@@ -119,7 +124,7 @@ func (f *Filter) compare(conn *nftables.Conn) (found []nat.Repair, err error) {
 	note := func(format string, args ...any) {
 		found = append(found, nat.Repair{What: "inet " + tableName + ": " + fmt.Sprintf(format, args...)})
 	}
-	there, err := f.isThere(conn)
+	there, err := isThere(conn, f.table)
 	if err != nil {
 		return nil, err
 	}
@@ -133,22 +138,12 @@ func (f *Filter) compare(conn *nftables.Conn) (found []nat.Repair, err error) {
 		note("the table was not wanted")
 		return found, nil
 	}
-	have, err := f.readChains(conn)
+	other, err := f.compareChains(conn, f.table, chains())
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range chains() {
-		lines := []string{hook(c.hook)}
-		for _, r := range c.rules {
-			lines = append(lines, signature(r.exprs, f.comment(r)))
-		}
-		if !slices.Equal(have[c.name], lines) {
-			note("chain %s had other rules", c.name)
-		}
-		delete(have, c.name)
-	}
-	for name := range have {
-		note("chain %s was not wanted", name)
+	for _, what := range other {
+		note("%s", what)
 	}
 	elems, err := f.readElements(conn)
 	if err != nil {
@@ -156,6 +151,28 @@ func (f *Filter) compare(conn *nftables.Conn) (found []nat.Repair, err error) {
 	}
 	if want := elements(f.want); !maps.Equal(elems, want) {
 		note("the sets had %d elements, %d of them wrong or missing", len(elems), differ(elems, want))
+	}
+	return found, nil
+}
+
+// compareChains says how the chains of a table differ from those that are wanted.
+func (f *Filter) compareChains(conn *nftables.Conn, table *nftables.Table, want []chain) (found []string, err error) {
+	have, err := readChains(conn, table)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range want {
+		lines := []string{hook(c.hook)}
+		for _, r := range c.rules {
+			lines = append(lines, signature(r.exprs, f.comment(r)))
+		}
+		if !slices.Equal(have[c.name], lines) {
+			found = append(found, "chain "+c.name+" had other rules")
+		}
+		delete(have, c.name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		found = append(found, "chain "+name+" was not wanted")
 	}
 	return found, nil
 }
@@ -182,8 +199,8 @@ func hook(h *nftables.ChainHook) string {
 }
 
 // readChains returns the rules of each chain, behind where it hooks in.
-func (f *Filter) readChains(conn *nftables.Conn) (map[string][]string, error) {
-	list, err := conn.ListChainsOfTableFamily(f.table.Family)
+func readChains(conn *nftables.Conn, table *nftables.Table) (map[string][]string, error) {
+	list, err := conn.ListChainsOfTableFamily(table.Family)
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +216,7 @@ func (f *Filter) readChains(conn *nftables.Conn) (map[string][]string, error) {
 				lines[0] += " policy drop"
 			}
 		}
-		rules, err := conn.GetRules(f.table, ch)
+		rules, err := conn.GetRules(table, ch)
 		if err != nil {
 			return nil, fmt.Errorf("chain %s: %w", ch.Name, err)
 		}

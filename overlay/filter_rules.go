@@ -77,16 +77,16 @@ func chains() []chain {
 	}
 }
 
-func (f *Filter) addChains(conn *nftables.Conn) {
-	for _, c := range chains() {
-		made := &nftables.Chain{Name: c.name, Table: f.table}
+func (f *Filter) addChains(conn *nftables.Conn, table *nftables.Table, all []chain) {
+	for _, c := range all {
+		made := &nftables.Chain{Name: c.name, Table: table}
 		if c.hook != nil {
 			made.Type, made.Hooknum, made.Priority = nftables.ChainTypeFilter, c.hook, nftables.ChainPriorityRef(priority)
 		}
 		conn.AddChain(made)
 		for _, r := range c.rules {
 			conn.AddRule(&nftables.Rule{
-				Table: f.table, Chain: made, Exprs: r.exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, f.comment(r)),
+				Table: table, Chain: made, Exprs: r.exprs, UserData: userdata.AppendString(nil, userdata.TypeComment, f.comment(r)),
 			})
 		}
 	}

@@ -190,7 +190,7 @@ func (h *host) join(i int, options map[string]string, internal bool) {
 		h.Cleanup(func() { h.conn.Close() })
 		underlay, err := h.conn.AddressMTU(h.Context(), h.addr)
 		must(h, err)
-		must(h, Settle(as, Agreed{VNI: testVNI, Underlay: underlay, Own: own}, &h.record))
+		must(h, Settle(as, Agreed{VNI: testVNI, Underlay: underlay, Own: own, Multicast: options["multicast"] == "true"}, &h.record))
 		h.network, err = New(as, h.record)
 		must(h, err)
 		opts := nat.Options{Instance: instance}

@@ -115,7 +115,7 @@ func (n Network) Links() link.Set {
 	for _, obj := range n.Bridge.Links() {
 		switch b := obj.(type) {
 		case link.Bridge:
-			b.Remote = true
+			b.Remote, b.Multicast = true, o.Multicast
 			set = append(set, b)
 			for _, a := range r.HostAddresses {
 				if s, ok := r.SubnetOf(a); ok {
@@ -134,7 +134,7 @@ func (n Network) Links() link.Set {
 	mac, _ := net.ParseMAC(o.MAC)
 	return append(set, link.VXLAN{
 		Namespace: r.Namespace, Name: o.Link, Alias: link.Mark(n.host.Instance, r.ID, ""), Master: r.Link,
-		MAC: mac, VNI: o.VNI, Port: o.Port, Local: n.host.Local, MTU: r.MTU,
+		MAC: mac, VNI: o.VNI, Port: o.Port, Local: n.host.Local, MTU: r.MTU, Multicast: o.Multicast,
 	})
 }
 
@@ -170,6 +170,7 @@ func (n Network) Effective() map[string]any {
 	maps.Copy(out, map[string]any{
 		"fairway.segment": n.set.Segment, "fairway.vni": fmt.Sprint(o.VNI), "fairway.port": fmt.Sprint(o.Port),
 		"fairway.vxlan": o.Link, "fairway.underlay": n.host.Local.String(),
+		"fairway.multicast": fmt.Sprint(o.Multicast),
 	})
 	return out
 }
@@ -179,7 +180,7 @@ func (n Network) Segment() Segment {
 	r, o := n.record, n.record.Overlay
 	s := Segment{
 		Namespace: r.Namespace, VNI: o.VNI, Port: o.Port, VXLAN: o.Link, Bridge: r.Link, Local: n.host.Local,
-		Reserved: slices.Clone(r.HostAddresses),
+		Reserved: slices.Clone(r.HostAddresses), Multicast: o.Multicast,
 	}
 	for _, sub := range r.Subnets {
 		s.Subnets = append(s.Subnets, sub.Prefix)
@@ -200,6 +201,7 @@ func (n Network) Values() map[string]string {
 	out := map[string]string{
 		"mode": "overlay", "segment": n.set.Segment, "vni": fmt.Sprint(o.VNI), "port": fmt.Sprint(o.Port),
 		"mtu": fmt.Sprint(n.record.MTU), "antispoof": "true",
+		"multicast": fmt.Sprint(o.Multicast),
 	}
 	as := n.Bridge.Values()
 	for _, name := range inherited() {

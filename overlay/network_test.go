@@ -98,6 +98,25 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// A segment's multicast is agreed on, whether this host's network says so or not.
+func TestMulticastAgreed(t *testing.T) {
+	for _, said := range [][]string{nil, {"multicast", "true"}} {
+		n, seg := backbone(said...), agreed()
+		seg.Multicast = true
+		if err := Settle(here("192.0.2.1"), seg, &n); err != nil {
+			t.Fatal(err)
+		}
+		v, err := New(here("192.0.2.1"), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := v.Links()
+		if !set[0].(link.Bridge).Multicast || !set[len(set)-1].(link.VXLAN).Multicast || !v.Segment().Multicast || v.Values()["multicast"] != "true" {
+			t.Errorf("with %v: %+v, %+v", said, set, v.Segment())
+		}
+	}
+}
+
 // Each refusal is one line.
 func TestRefusals(t *testing.T) {
 	no := store.Network{Options: map[string]string{"mode": "overlay"}}
@@ -124,6 +143,9 @@ func TestRefusals(t *testing.T) {
 		"the bridge's own": {backbone("gateway", "10.40.0.9"), "192.0.2.1", nil, `option gateway="10.40.0.9": want none`},
 		"no cluster":       {backbone(), "", nil, `option mode="overlay": this host is in no cluster: fairway daemon --cluster=URL,… --advertise-address=ADDRESS`},
 		"own elsewhere":    {backbone(), "192.0.2.1", func(a *Agreed) { a.Own = []netip.Addr{netip.MustParseAddr("10.41.0.1")} }, `address 10.41.0.1 of the host: in no subnet of the network`},
+		"multicast":        {backbone("multicast", "true"), "192.0.2.1", nil, `option multicast="true": segment backbone has false`},
+		"no multicast":     {backbone("multicast", "0"), "192.0.2.1", func(a *Agreed) { a.Multicast = true }, `option multicast="false": segment backbone has true`},
+		"some multicast":   {backbone("multicast", "some"), "192.0.2.1", nil, `option multicast="some": want true, false`},
 		"no VNI":           {backbone(), "192.0.2.1", func(a *Agreed) { a.VNI = 0 }, `segment backbone: VNI 0: want a number from 1 to 16777215`},
 	} {
 		seg := agreed()

@@ -16,6 +16,8 @@ type Options struct {
 	Port    uint16 // UDP; 0: DefaultPort, or the cluster's choice
 	MTU     int    // bytes; 0: what the underlay carries
 	NoDNS   bool   // questions of this host's containers for names of the segment aren't answered
+	// Multicast is "true" or "false"; "": as the segment has it, or false.
+	Multicast string
 	// Bridge are the options that it has in common with mode bridge.
 	Bridge map[string]string
 }
@@ -93,6 +95,11 @@ func Table(o *Options) option.Table {
 			var on bool
 			err := option.OnOff(&on)(s)
 			o.NoDNS = err == nil && !on
+			return err
+		}),
+		row("multicast", "true, false", "Multicast goes to the hosts that have the segment, and to those containers that want it; broadcasts go to all. Default false: both stay on the host. On all hosts the same.", func(s string) error {
+			on, err := strconv.ParseBool(s)
+			o.Multicast = strconv.FormatBool(on)
 			return err
 		}),
 		row("antispoof", "true", "A container sends only from its own addresses; always on.", func(s string) error {

@@ -46,7 +46,9 @@ type segment struct {
 	plane   *Plane
 	passing sync.Mutex  // one pass at a time; before mu
 	hurry   atomic.Bool // a pass is to end
-	mu      sync.Mutex  // all below, and what is written
+
+	multicast atomic.Bool // seg.Multicast
+	mu        sync.Mutex  // all below, and what is written
 	*table
 	kernel   *link.Remotes
 	vxlan    int // index of the link that has the entries; 0: none
@@ -90,6 +92,9 @@ func (p *Plane) Open(ctx context.Context, seg Segment) error {
 	if p.opts.Filter != nil && !s.told {
 		err = p.opts.Filter.Open(ctx, seg.VNI, seg.Port)
 	}
+	if p.opts.Filter != nil && seg.Multicast {
+		err = errors.Join(err, p.opts.Filter.Groups(ctx, true))
+	}
 	return errors.Join(err, s.admit(ctx), s.write(ctx, change{}))
 }
 
@@ -115,6 +120,7 @@ func (s *segment) turn(seg Segment) error {
 		s.kernel.Close()
 	}
 	s.kernel, s.seg, s.vxlan = tables, seg, 0
+	s.multicast.Store(seg.Multicast)
 	return nil
 }
 
@@ -150,7 +156,23 @@ func (p *Plane) Close(ctx context.Context, vni uint32) error {
 	if p.opts.Filter == nil {
 		return nil
 	}
-	return p.opts.Filter.Remove(ctx, vni)
+	err := p.opts.Filter.Remove(ctx, vni)
+	if !p.crosses() {
+		err = errors.Join(err, p.opts.Filter.Groups(ctx, false))
+	}
+	return err
+}
+
+// crosses reports whether multicast crosses hosts in any segment.
+func (p *Plane) crosses() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.segments {
+		if s.multicast.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // errNone says that a segment isn't served.
@@ -289,7 +311,7 @@ func (s *segment) write(ctx context.Context, c change) (err error) {
 			s.plane.opts.Log.WithError(e).Warn("overlay: neighbours weren't told of a new MAC address")
 		}
 	}
-	err = errors.Join(err, s.kernel.Remove(ctx, c.dropMACs, c.dropIPs))
+	err = errors.Join(err, s.kernel.Flood(ctx, c.putFloods, c.dropFloods), s.kernel.Remove(ctx, c.dropMACs, c.dropIPs))
 	if err != nil {
 		return fmt.Errorf("overlay: %s: %w", s.seg, err)
 	}

@@ -21,11 +21,13 @@ type Segment struct {
 	// Reserved are addresses that no endpoint of another host can have: the
 	// gateways', and those of this host's own endpoint.
 	Reserved []netip.Addr
+	// Multicast: what is for many goes to all hosts that have records.
+	Multicast bool
 }
 
 func (s Segment) same(o Segment) bool {
 	return s.Namespace == o.Namespace && s.VNI == o.VNI && s.Port == o.Port && s.VXLAN == o.VXLAN && s.Bridge == o.Bridge &&
-		s.Local == o.Local && slices.Equal(s.Subnets, o.Subnets) && slices.Equal(s.Reserved, o.Reserved)
+		s.Local == o.Local && s.Multicast == o.Multicast && slices.Equal(s.Subnets, o.Subnets) && slices.Equal(s.Reserved, o.Reserved)
 }
 
 func (s Segment) String() string { return fmt.Sprintf("VNI %d", s.VNI) }

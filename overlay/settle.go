@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"fairway/link"
 	"fairway/store"
@@ -12,8 +13,9 @@ import (
 // An Agreed is what all hosts of a segment have in common, and this host's own
 // part of it: what the cluster says.
 type Agreed struct {
-	VNI  uint32
-	Port uint16 // UDP; 0: DefaultPort
+	VNI       uint32
+	Port      uint16 // UDP; 0: DefaultPort
+	Multicast bool
 	// Underlay is the lowest MTU of the ways between the hosts, in bytes.
 	Underlay int
 	// Own are the addresses of the host's own endpoint, at most one a family.
@@ -37,6 +39,8 @@ func Settle(host Host, seg Agreed, n *store.Network) error {
 		return fmt.Errorf("option vni=\"%d\": segment %s has VNI %d", o.VNI, o.Segment, seg.VNI)
 	case o.Port != 0 && o.Port != seg.Port:
 		return fmt.Errorf("option port=\"%d\": segment %s uses UDP port %d", o.Port, o.Segment, seg.Port)
+	case o.Multicast != "" && o.Multicast != strconv.FormatBool(seg.Multicast):
+		return fmt.Errorf("option multicast=%q: segment %s has %t", o.Multicast, o.Segment, seg.Multicast)
 	case o.MTU > fits:
 		return fmt.Errorf("option mtu=\"%d\": the underlay carries %d bytes; want at most %d", o.MTU, seg.Underlay, fits)
 	case n.IPv6 && fits < minIPv6MTU:
@@ -44,6 +48,7 @@ func Settle(host Host, seg Agreed, n *store.Network) error {
 	}
 	n.Overlay = store.Overlay{
 		Segment: v.set.Segment, VNI: seg.VNI, Port: seg.Port, Link: LinkOf(n.Link), MAC: link.RandomMAC().String(),
+		Multicast: seg.Multicast,
 	}
 	n.MAC, n.MTU, n.HostAddresses = GatewayMAC(seg.VNI).String(), cmp.Or(v.set.MTU, fits), seg.Own
 	_, err = New(host, *n)

@@ -19,6 +19,10 @@ func (s *segment) log(d Drift, c change) {
 		example = c.dropMACs[0].String()
 	case len(c.dropIPs) > 0:
 		example = c.dropIPs[0].String()
+	case len(c.putFloods) > 0:
+		example = "copies to " + c.putFloods[0].String()
+	case len(c.dropFloods) > 0:
+		example = "copies to " + c.dropFloods[0].String()
 	}
 	s.plane.opts.Log.WithFields(logrus.Fields{
 		"vni": s.seg.VNI, "missing": d.Missing, "wrong": d.Wrong, "strange": d.Strange, "one": example,

@@ -26,7 +26,8 @@ type table struct {
 	// it was written.
 	macs   map[link.MAC]*writtenMAC
 	ips    map[netip.Addr]*writtenIP
-	before map[netip.Addr]link.MAC // of addresses that are gone: who had them last
+	floods map[netip.Addr]*writtenHost // that get what is for many
+	before map[netip.Addr]link.MAC     // of addresses that are gone: who had them last
 	pass   uint32
 }
 
@@ -34,6 +35,8 @@ type writtenMAC struct {
 	host                  netip.Addr
 	vxlan, bridge, change uint32
 }
+
+type writtenHost struct{ seen, change uint32 }
 
 type writtenIP struct {
 	mac          link.MAC
@@ -45,14 +48,15 @@ func newTable(seg Segment) *table {
 		seg: seg, records: map[string]Record{}, dead: map[string]int64{},
 		byIP: map[netip.Addr][]string{}, byMAC: map[link.MAC][]string{}, hosts: map[netip.Addr]int{},
 		local: map[string]Local{}, localIP: map[netip.Addr]string{}, localMAC: map[link.MAC]string{},
-		macs: map[link.MAC]*writtenMAC{}, ips: map[netip.Addr]*writtenIP{}, before: map[netip.Addr]link.MAC{},
+		macs: map[link.MAC]*writtenMAC{}, ips: map[netip.Addr]*writtenIP{}, floods: map[netip.Addr]*writtenHost{}, before: map[netip.Addr]link.MAC{},
 	}
 }
 
 // keys are what a change may have to do with.
 type keys struct {
-	macs []link.MAC
-	ips  []netip.Addr
+	macs   []link.MAC
+	ips    []netip.Addr
+	floods []netip.Addr
 }
 
 func (k *keys) add(mac link.MAC, ips []netip.Addr) {
@@ -199,7 +203,9 @@ type change struct {
 	putIPs   []link.RemoteIP
 	dropIPs  []netip.Addr
 	dropMACs []link.MAC
-	announce []link.RemoteIP // those who had the address before may be remembered
+	// Hosts that get what is for many, and don't any more.
+	putFloods, dropFloods []netip.Addr
+	announce              []link.RemoteIP // those who had the address before may be remembered
 }
 
 // difference returns what has to be written of some keys. An address of this
@@ -223,7 +229,24 @@ func (t *table) difference(k keys) (c change) {
 	for _, ip := range k.ips {
 		t.differenceIP(ip, &c)
 	}
+	t.differenceHosts(&c)
 	return c
+}
+
+// differenceHosts is who is to get what is for many: each host with a record.
+func (t *table) differenceHosts(c *change) {
+	for h := range t.hosts {
+		if t.floods[h] == nil && t.seg.Multicast {
+			t.floods[h] = &writtenHost{t.pass, t.pass}
+			c.putFloods = append(c.putFloods, h)
+		}
+	}
+	for h := range t.floods {
+		if t.hosts[h] == 0 || !t.seg.Multicast {
+			delete(t.floods, h)
+			c.dropFloods = append(c.dropFloods, h)
+		}
+	}
 }
 
 func (t *table) differenceIP(ip netip.Addr, c *change) {
@@ -273,6 +296,10 @@ func (t *table) written() (c change) {
 	}
 	for ip, w := range t.ips {
 		c.putIPs = append(c.putIPs, link.RemoteIP{IP: ip, MAC: w.mac})
+		w.seen, w.change = t.pass, t.pass
+	}
+	for h, w := range t.floods {
+		c.putFloods = append(c.putFloods, h)
 		w.seen, w.change = t.pass, t.pass
 	}
 	return c

@@ -54,6 +54,8 @@ type Overlay struct {
 	Port    uint16 // UDP
 	Link    string // the VXLAN, a port of the network's Link
 	MAC     string // of the host's own endpoint, colon form
+	// Multicast: it crosses hosts.
+	Multicast bool `json:",omitempty"`
 }
 
 // A VLAN is a link of one VLAN of another link.

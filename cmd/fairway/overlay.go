@@ -77,7 +77,11 @@ func (o *overlays) settle(ctx context.Context, n *store.Network) error {
 	if o.cluster == nil {
 		return fmt.Errorf("option segment=%q: this host is in no cluster: its daemon runs without --cluster", set.Segment)
 	}
-	agreed, err := o.cluster.Settle(ctx, set.Segment, cluster.Settings{VNI: set.VNI, Port: set.Port})
+	want := cluster.Settings{VNI: set.VNI, Port: set.Port}
+	if set.Multicast != "" {
+		want.Options = map[string]string{"multicast": set.Multicast}
+	}
+	agreed, err := o.cluster.Settle(ctx, set.Segment, want)
 	if err != nil {
 		return err
 	}
@@ -88,7 +92,9 @@ func (o *overlays) settle(ctx context.Context, n *store.Network) error {
 	}
 	own, err := o.takeOwn(ctx, *n)
 	if err == nil {
-		err = overlay.Settle(o.host, overlay.Agreed{VNI: agreed.VNI, Port: agreed.Port, Underlay: o.lowestMTU(set.Segment), Own: own}, n)
+		err = overlay.Settle(o.host, overlay.Agreed{
+			VNI: agreed.VNI, Port: agreed.Port, Multicast: agreed.Options["multicast"] == "true", Underlay: o.lowestMTU(set.Segment), Own: own,
+		}, n)
 	}
 	if err != nil {
 		o.freeOwn(ctx, *n, own)
