@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
 	"fairway/nat"
 )
@@ -40,9 +41,10 @@ type Filter struct {
 
 // An admission is which hosts may send a segment, and to which UDP port.
 type admission struct {
-	port  uint16
-	hosts []netip.Addr
-	open  bool // false: an earlier daemon said so, and nobody since
+	port   uint16
+	bridge string // whose TCP connections agree on what their way takes
+	hosts  []netip.Addr
+	open   bool // false: an earlier daemon said so, and nobody since
 }
 
 // The names of what the table holds, as nft shows them.
@@ -50,6 +52,7 @@ const (
 	tableName    = "fairway-overlay"
 	setSegments  = "segments"
 	setMembers   = "members"
+	setBridges   = "bridges"
 	chainInput   = "input"
 	chainForward = "forward"
 	chainVXLAN   = "vxlan"
@@ -73,21 +76,21 @@ func NewFilter(opts nat.Options) (*Filter, error) {
 
 // Open lets nobody send a segment, until Set says who may; but for hosts that
 // could when an earlier daemon ended: traffic goes on while this one starts.
-func (f *Filter) Open(_ context.Context, vni uint32, port uint16) error {
+func (f *Filter) Open(_ context.Context, seg Segment) error {
 	return f.change(func() {
-		a := f.want[vni]
-		if a.port != port {
-			a = admission{port: port}
+		a := f.want[seg.VNI]
+		if a.port != seg.Port {
+			a = admission{port: seg.Port}
 		}
-		a.open = true
-		f.want[vni] = a
+		a.bridge, a.open = seg.Bridge, true
+		f.want[seg.VNI] = a
 	})
 }
 
 // Set says which hosts may send a segment, in place of those before.
-func (f *Filter) Set(_ context.Context, vni uint32, port uint16, hosts []netip.Addr) error {
+func (f *Filter) Set(_ context.Context, seg Segment, hosts []netip.Addr) error {
 	hosts = slices.SortedFunc(slices.Values(hosts), netip.Addr.Compare)
-	return f.change(func() { f.want[vni] = admission{port, hosts, true} })
+	return f.change(func() { f.want[seg.VNI] = admission{seg.Port, seg.Bridge, hosts, true} })
 }
 
 // Remove forgets a segment. With the last one the table goes.
@@ -161,7 +164,10 @@ func (f *Filter) Close() {
 }
 
 // An element is of a set, with its key as the kernel has it.
-type element struct{ set, key string }
+type element struct {
+	set, key string
+	vni      uint32 // of a bridge; in its comment
+}
 
 // elements returns what the sets hold. Each part of a key takes whole words of
 // four bytes; a VNI is as on the wire, with the reserved byte behind it 0.
@@ -169,9 +175,12 @@ func elements(want map[uint32]admission) map[element]bool {
 	out := map[element]bool{}
 	for vni, a := range want {
 		number := string([]byte{byte(vni >> 16), byte(vni >> 8), byte(vni), 0})
-		out[element{setSegments, string([]byte{byte(a.port >> 8), byte(a.port), 0, 0}) + number}] = true
+		out[element{set: setSegments, key: string([]byte{byte(a.port >> 8), byte(a.port), 0, 0}) + number}] = true
 		for _, h := range a.hosts {
-			out[element{membersOf(h.Is6()), number + string(h.AsSlice())}] = true
+			out[element{set: membersOf(h.Is6()), key: number + string(h.AsSlice())}] = true
+		}
+		if a.bridge != "" {
+			out[element{setBridges, a.bridge + string(make([]byte, max(0, unix.IFNAMSIZ-len(a.bridge)))), vni}] = true
 		}
 	}
 	return out
@@ -179,11 +188,16 @@ func elements(want map[uint32]admission) map[element]bool {
 
 // comment says what nft shows as a number of the host's byte order.
 func (e element) comment() string {
-	if e.set != setSegments {
-		return ""
+	switch e.set {
+	case setSegments:
+		return fmt.Sprintf(vniComment, uint32(e.key[4])<<16|uint32(e.key[5])<<8|uint32(e.key[6]))
+	case setBridges:
+		return fmt.Sprintf(vniComment, e.vni)
 	}
-	return fmt.Sprintf("VNI %d", uint32(e.key[4])<<16|uint32(e.key[5])<<8|uint32(e.key[6]))
+	return ""
 }
+
+const vniComment = "VNI %d"
 
 func membersOf(v6 bool) string {
 	if v6 {
@@ -198,7 +212,7 @@ const perMessage = 400
 
 // difference adds what takes the sets from before to after to what conn sends.
 func (f *Filter) difference(conn *nftables.Conn, before, after map[element]bool) {
-	for _, name := range []string{setSegments, membersOf(false), membersOf(true)} {
+	for _, name := range []string{setSegments, membersOf(false), membersOf(true), setBridges} {
 		var gone, put []nftables.SetElement
 		for e := range before {
 			if e.set == name && !after[e] {

@@ -207,7 +207,7 @@ func TestFilter(t *testing.T) {
 		members("192.0.2.3", "192.0.2.4")
 		for _, do := range []string{
 			"flush ruleset", "flush chain inet fairway-overlay vxlan", "delete chain inet fairway-overlay input", "flush set inet fairway-overlay members4",
-			"add rule inet fairway-overlay forward accept", "add chain inet fairway-overlay more", "flush set inet fairway-overlay segments",
+			"add rule inet fairway-overlay forward accept", "add chain inet fairway-overlay more", "flush set inet fairway-overlay segments", "flush set inet fairway-overlay bridges",
 		} {
 			run(t, "nft", do)
 			found, err := h.filter.Repair(t.Context())
@@ -245,9 +245,9 @@ func TestFilter(t *testing.T) {
 		if out := run(t, "bridge", "fdb", "show", "dev", "fwx1"); strings.Count(out, " dst ") != 1 || !strings.Contains(out, c.MAC.String()) {
 			t.Errorf("what an earlier daemon left is there: %s", out)
 		}
-		must(t, next.Set(t.Context(), testVNI, DefaultPort, []netip.Addr{netip.MustParseAddr("192.0.2.3")}))
+		must(t, next.Set(t.Context(), h.network.Segment(), []netip.Addr{netip.MustParseAddr("192.0.2.3")}))
 		members("192.0.2.3")
-		if out := run(t, "nft", "list", "table", "inet", tableName); strings.Count(out, "chain ") != 3 {
+		if out := run(t, "nft", "list", "table", "inet", tableName); strings.Count(out, "chain ") != 3 || strings.Count(out, "size set rt mtu") != 2 || !strings.Contains(out, `"fwb1" comment "VNI 8388615"`) {
 			t.Errorf("%s: want it once", out)
 		}
 		t.Log(run(t, "nft", "list", "table", "inet", tableName))

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -76,6 +77,13 @@ func admissions(elems map[element]bool) map[uint32]admission {
 		}
 	}
 	for e := range elems {
+		if e.set == setBridges {
+			if a, there := out[e.vni]; there {
+				a.bridge = strings.TrimRight(e.key, "\x00")
+				out[e.vni] = a
+			}
+			continue
+		}
 		if len(e.key) < 4 || e.set == setSegments {
 			continue
 		}
@@ -242,7 +250,11 @@ func (f *Filter) readElements(conn *nftables.Conn) (map[element]bool, error) {
 			return nil, fmt.Errorf("set %s: %w", s.Name, err)
 		}
 		for _, e := range list {
-			out[element{s.Name, string(e.Key)}] = true
+			el := element{set: s.Name, key: string(e.Key)}
+			if s.Name == setBridges {
+				_, _ = fmt.Sscanf(e.Comment, vniComment, &el.vni) // another comment is somebody else's
+			}
+			out[el] = true
 		}
 	}
 	return out, nil

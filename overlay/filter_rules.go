@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
@@ -19,6 +20,7 @@ func (f *Filter) sets() []*nftables.Set {
 		set(setSegments, "UDP ports and VNIs of this host's segments", nftables.TypeInetService, vni),
 		set(membersOf(false), "the hosts that have a segment", vni, nftables.TypeIPAddr),
 		set(membersOf(true), "the hosts that have a segment", vni, nftables.TypeIP6Addr),
+		{Table: f.table, Name: setBridges, Comment: "bridges of this host's segments", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian},
 	}
 }
 
@@ -73,7 +75,29 @@ func chains() []chain {
 			{"from anybody else", []expr.Any{&expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop}}},
 		}},
 		{name: chainInput, hook: nftables.ChainHookInput, rules: []rule{{"frames of segments, to this host", ours}}},
-		{name: chainForward, hook: nftables.ChainHookForward, rules: []rule{{"and from others by way of it, before their address is translated", ours}}},
+		{name: chainForward, hook: nftables.ChainHookForward, rules: []rule{
+			{"segments of TCP that a container sends: as the way out takes", clamp(expr.MetaKeyIIFNAME)},
+			{"and those that it gets", clamp(expr.MetaKeyOIFNAME)},
+			{"and from others by way of it, before their address is translated", ours},
+		}},
+	}
+}
+
+// clamp lowers the MSS of a TCP connection that begins (RFC 9293 section 3.7.1), by a
+// bridge of ours, to what the routes there and back take. Else it hangs where a
+// router's word that a packet is too large gets lost (RFC 2923 section 2.1).
+func clamp(link expr.MetaKey) []expr.Any {
+	const flags, synAndRST, syn = 13, 0x06, 0x02 // in TCP's header
+	const maxSegmentSize = 2                     // the option, with its value 2 bytes on
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg}, &expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{unix.IPPROTO_TCP}},
+		&expr.Payload{DestRegister: reg, Base: expr.PayloadBaseTransportHeader, Offset: flags, Len: 1},
+		&expr.Bitwise{SourceRegister: reg, DestRegister: reg, Len: 1, Mask: []byte{synAndRST}, Xor: []byte{0}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg, Data: []byte{syn}},
+		&expr.Meta{Key: link, Register: reg}, &expr.Lookup{SourceRegister: reg, SetName: setBridges},
+		&expr.Rt{Key: expr.RtTCPMSS, Register: reg},
+		&expr.Byteorder{SourceRegister: reg, DestRegister: reg, Op: expr.ByteorderHton, Len: 2, Size: 2},
+		&expr.Exthdr{SourceRegister: reg, Op: expr.ExthdrOpTcpopt, Type: maxSegmentSize, Offset: 2, Len: 2},
 	}
 }
 
@@ -100,6 +124,7 @@ func signature(exprs []expr.Any, comment string) string {
 	var b strings.Builder
 	for _, e := range exprs {
 		switch e := e.(type) {
+		case *expr.Rt, *expr.Byteorder: // the library can't read them
 		case *expr.Counter:
 			b.WriteString("counter;")
 		case *expr.Lookup:

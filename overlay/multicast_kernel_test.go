@@ -37,7 +37,7 @@ type ear struct {
 // listen begins to hear a link of the thread's namespace, in and out.
 func listen(t testing.TB, link string) *ear {
 	t.Helper()
-	const all = unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8 // in the network's order
+	const all = unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8                          // in the network's order
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0) // hears nothing until it is bound
 	must(t, err)
 	at, err := net.InterfaceByName(link)

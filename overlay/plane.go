@@ -90,7 +90,7 @@ func (p *Plane) Open(ctx context.Context, seg Segment) error {
 		return fmt.Errorf("overlay: %s: %w", seg, errNone)
 	}
 	if p.opts.Filter != nil && !s.told {
-		err = p.opts.Filter.Open(ctx, seg.VNI, seg.Port)
+		err = p.opts.Filter.Open(ctx, seg)
 	}
 	if p.opts.Filter != nil && seg.Multicast {
 		err = errors.Join(err, p.opts.Filter.Groups(ctx, true))
@@ -283,7 +283,7 @@ func (s *segment) admit(ctx context.Context) error {
 	if s.plane.opts.Filter == nil || !s.told {
 		return nil
 	}
-	return s.plane.opts.Filter.Set(ctx, s.seg.VNI, s.seg.Port, slices.Collect(maps.Keys(s.hosts)))
+	return s.plane.opts.Filter.Set(ctx, s.seg, slices.Collect(maps.Keys(s.hosts)))
 }
 
 // write writes a change, new entries before old ones go; and all there is to a
