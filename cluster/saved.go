@@ -38,6 +38,9 @@ func (s Saved) Remotes(segment string) (all []Remote, revision int64) {
 	return all, revision
 }
 
+// Members returns the other hosts that had a segment, by name.
+func (s Saved) Members(segment string) []Host { return s.of.Members(segment) }
+
 // Self returns this host.
 func (s Saved) Self() Host { return s.of.Self() }
 

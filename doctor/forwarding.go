@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"fairway/link"
 	"fairway/nat"
 	"fairway/store"
 )
@@ -25,7 +26,7 @@ func forwardingChecks() []Check {
 		},
 		{
 			Code: "FW021", Name: "mtu", Title: "a network's packets are larger than its way out takes", Severity: Warning,
-			Cause:  "The network was made when the uplink or the parent had a larger MTU, or with a larger `mtu`: tunnels (WireGuard, VXLAN, PPPoE) and clouds take less than 1,500 bytes.",
+			Cause:  "The network was made when the uplink or the parent had a larger MTU, or with a larger `mtu`: tunnels (WireGuard, VXLAN, PPPoE) and clouds take less than 1,500 bytes. On the way to other hosts, an overlay network's packets have 50 bytes more, over IPv6 70.",
 			Loss:   "Large packets are lost where a router on the way doesn't say so (ICMP is blocked): connections open, and hang with the first large answer.",
 			Remedy: "Make the network again with `-o mtu=`, or raise the link's MTU if all on the way take that.",
 			look:   lookMTU,
@@ -110,7 +111,27 @@ func lookMTU(_ context.Context, p *Patient) (out []Finding, err error) {
 		}
 		out = append(out, by(nil, "network %s: %d bytes here, %d on %s, its way out", title(n), n.MTU, on.Attrs().MTU, on.Attrs().Name))
 	}
-	return out, nil
+	return append(out, p.lookUnderlay()...), nil
+}
+
+// lookUnderlay is the same for the way to other hosts, with what VXLAN adds: 50 bytes
+// over IPv4, 70 over IPv6 (RFC 7348 section 5).
+func (p *Patient) lookUnderlay() (out []Finding) {
+	for _, obj := range p.Want.Links {
+		v, ok := obj.(link.VXLAN)
+		index, has := p.Host.Addresses[v.Local]
+		if !ok || !has {
+			continue
+		}
+		needs := v.MTU + 50
+		if v.Local.Is6() {
+			needs = v.MTU + 70
+		}
+		if on := p.Host.link(p.Host.nameOf(index)); on != nil && on.Attrs().MTU < needs {
+			out = append(out, by(nil, "%s: %d bytes here need %d on the way to other hosts, %d on %s", v.Name, v.MTU, needs, on.Attrs().MTU, on.Attrs().Name))
+		}
+	}
+	return out
 }
 
 func lookAcceptRA(_ context.Context, p *Patient) (out []Finding, err error) {

@@ -172,9 +172,17 @@ func (c clusterConfig) advertise() (netip.Addr, error) {
 // underlayMTU is the MTU of the link that has an address, in bytes; 1500 if none
 // has it yet.
 func underlayMTU(local netip.Addr) int {
+	if mtu, ok := linkMTU(local); ok {
+		return mtu
+	}
+	return 1500
+}
+
+// linkMTU is likewise; false if no link has the address.
+func linkMTU(local netip.Addr) (mtu int, ok bool) {
 	links, err := net.Interfaces()
 	if err != nil {
-		return 1500
+		return 0, false
 	}
 	for _, l := range links {
 		addresses, err := l.Addrs()
@@ -184,10 +192,10 @@ func underlayMTU(local netip.Addr) int {
 		for _, a := range addresses {
 			if p, ok := a.(*net.IPNet); ok {
 				if ip, ok := netip.AddrFromSlice(p.IP); ok && ip.Unmap() == local {
-					return l.MTU
+					return l.MTU, true
 				}
 			}
 		}
 	}
-	return 1500
+	return 0, false
 }

@@ -90,7 +90,7 @@ func (s shownCluster) WantNetwork(ctx context.Context, ask admin.WantedNetwork) 
 	}
 	r := store.Network{ID: n.Name, Mode: "overlay", Link: "fwb0", Internal: n.Internal, IPv4: true, IPv6: n.IPv6, Options: map[string]string{"mode": "overlay", "segment": n.Segment}}
 	maps.Copy(r.Options, n.Options)
-	if _, err := overlay.New(s.host, r); err != nil {
+	if _, err := overlay.New(s.span.host, r); err != nil {
 		return err
 	}
 	return s.Cluster.WantNetwork(ctx, n)

@@ -35,7 +35,7 @@ func cutOff(t *testing.T) shownCluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return shownCluster{c, "test", overlayHost("instance", local)}
+	return shownCluster{c, &overlays{host: overlayHost("instance", local)}, "test"}
 }
 
 // What can't be is refused before anything is written down.

@@ -121,13 +121,13 @@ func (o *overlays) tasks(c config) []task {
 // shownCluster is a cluster as operators see it.
 type shownCluster struct {
 	*cluster.Cluster
+	span *overlays
 	name string
-	host overlay.Host
 }
 
 func (s shownCluster) ClusterHosts() admin.ClusterHosts {
 	all, trouble := s.Hosts()
-	return admin.ClusterHosts{Cluster: s.name, Self: s.Self().Name, Hosts: shownHosts(all), Trouble: trouble, Alarms: s.Alarms()}
+	return admin.ClusterHosts{Cluster: s.name, Self: s.Self().Name, Hosts: shownHosts(all), Trouble: trouble, Alarms: append(s.Alarms(), s.span.narrow()...)}
 }
 
 func shownHosts(all []cluster.HostState) []admin.ClusterHost {
@@ -155,5 +155,5 @@ func (o *overlays) shown(c config) admin.Cluster {
 	case o.cluster == nil:
 		return nil
 	}
-	return shownCluster{o.cluster, c.Cluster.Name, o.host}
+	return shownCluster{o.cluster, o, c.Cluster.Name}
 }

@@ -37,6 +37,8 @@ type overlays struct {
 	log     logrus.FieldLogger
 	wake    chan struct{}
 
+	narrowed []string // as was logged last
+
 	mu   sync.Mutex          // held while the plane is told
 	open map[string]*spanned // by segment
 }
@@ -147,6 +149,7 @@ func (o *overlays) run(ctx context.Context) error {
 		if err := o.sync(ctx); err != nil {
 			o.log.Error(err)
 		}
+		o.logNarrow()
 		if o.cluster != nil {
 			o.cluster.Changed()
 		}

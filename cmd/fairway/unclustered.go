@@ -46,12 +46,26 @@ type savedCluster struct {
 func (s savedCluster) ClusterHosts() admin.ClusterHosts {
 	out := admin.ClusterHosts{Cluster: s.name, Self: s.saved.Self().Name, Hosts: shownHosts(s.saved.Hosts())}
 	if spans(s.driver.Networks()) { // else it has left
-		out.Trouble = unclustered
+		out.Trouble, out.Alarms = unclustered, s.narrow()
 	}
 	return out
 }
 
+// ClusterNetworks implements admin.Cluster.
+func (s savedCluster) ClusterNetworks() admin.ClusterNetworks {
+	hosts := s.ClusterHosts()
+	return admin.ClusterNetworks{Cluster: hosts.Cluster, Self: hosts.Self, Networks: []admin.ClusterNetwork{}, Trouble: hosts.Trouble}
+}
+
 // ForgetHost implements admin.Cluster.
-func (s savedCluster) ForgetHost(context.Context, string) error {
+func (savedCluster) ForgetHost(context.Context, string) error { return inNone() }
+
+// WantNetwork implements admin.Cluster.
+func (savedCluster) WantNetwork(context.Context, admin.WantedNetwork) error { return inNone() }
+
+// UnwantNetwork implements admin.Cluster.
+func (savedCluster) UnwantNetwork(context.Context, string) error { return inNone() }
+
+func inNone() error {
 	return errors.New("this host is in no cluster: its daemon runs without --cluster")
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,7 +43,7 @@ func lastRun(t *testing.T, dir string) {
 		}),
 		entry("self", 0, map[string]any{"name": "a", "advertise": "192.0.2.1"}),
 		entry("hosts/a", 5, cluster.Host{Name: "a", Advertise: netip.MustParseAddr("192.0.2.1"), MTU: 1500}),
-		entry("hosts/b", 6, cluster.Host{Name: "b", Advertise: netip.MustParseAddr("192.0.2.2"), MTU: 1500}),
+		entry("hosts/b", 6, cluster.Host{Name: "b", Advertise: netip.MustParseAddr("192.0.2.2"), MTU: 1480}),
 		entry("members/backbone/a", 7, map[string]any{"host": "a"}),
 		entry("members/backbone/b", 8, map[string]any{"host": "b"}),
 		entry("endpoints/backbone/b/e1", 9, cluster.Endpoint{ID: "e1", MAC: "02:00:00:00:02:02", IPv4: netip.MustParseAddr("10.40.2.2")}),
@@ -57,7 +58,8 @@ func lastRun(t *testing.T, dir string) {
 
 // A daemon that was restarted without --cluster serves its segments as the last one
 // knew them, and says so. What others do to the rules of who may send VXLAN is made
-// good at once, long before the daemon looks by itself.
+// good at once, long before the daemon looks by itself. Uplinks that carry less than
+// the segment needs are told of.
 func TestUnclustered(t *testing.T) {
 	dir := openDir(t)
 	lastRun(t, filepath.Join(dir, "state"))
@@ -93,5 +95,18 @@ func TestUnclustered(t *testing.T) {
 	status, err := admin.NewClient(filepath.Join(dir, "admin.sock")).Status(t.Context())
 	if err != nil || status.Cluster == nil || status.Cluster.Hosts != 2 || !strings.Contains(status.Cluster.Trouble, "without --cluster") {
 		t.Errorf("status: %+v, %v", status.Cluster, err)
+	}
+	h.run(t, "ip link set lan mtu 1400")
+	hosts, err := admin.NewClient(filepath.Join(dir, "admin.sock")).ClusterHosts(t.Context())
+	if err != nil || len(hosts.Alarms) != 2 || !strings.Contains(hosts.Alarms[0], "that of host b carries 1480") || !strings.Contains(hosts.Alarms[1], "that of this host carries 1400") {
+		t.Errorf("uplinks that carry too little: %q, %v", hosts.Alarms, err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	doctor := h.run(t, childCommand+"=1 "+self+" doctor --admin-socket "+filepath.Join(dir, "admin.sock")+" FW021 || true")
+	if !strings.Contains(doctor, "fwx1: 1450 bytes here need 1500 on the way to other hosts, 1400 on lan") {
+		t.Errorf("doctor: %s", doctor)
 	}
 }
