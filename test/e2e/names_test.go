@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"fairway/test/e2e/lab"
 )
@@ -34,9 +33,7 @@ func (p party) finds(t *testing.T, name string, addresses ...string) {
 // findsNo checks that a name has no addresses; the error says says so.
 func (p party) findsNo(t *testing.T, name, says string) {
 	t.Helper()
-	start := time.Now()
 	out, err := p.try("probe", "lookup", name)
-	t.Log(p.name, name, time.Since(start), err)
 	if err == nil || !strings.Contains(err.Error(), says) {
 		t.Errorf("%s asks for %s: %q, %v; want %q", p.name, name, out, err, says)
 	}
@@ -87,12 +84,10 @@ func overlayNames(t *testing.T, hosts []*lab.Host, parties map[*lab.Host]party, 
 		t.Errorf("FW090: %v", found)
 	}
 	c.Sh(t, "rm /etc/docker/daemon.json")
-	for _, h := range []*lab.Host{b, c} {
-		gateway := serve(t, h, "by-gateway", "--network", "bone", "--dns", "10.99.40.1")
-		gateway.finds(t, "on-a", addresses[a]...)
-		gateway.finds(t, upstreamName, upstreamAddress)
-		h.Docker(t, "rm", "--force", "by-gateway")
-	}
+	gateway := serve(t, c, "by-gateway", "--network", "bone", "--dns", "10.99.40.1")
+	gateway.finds(t, "on-a", addresses[a]...)
+	gateway.finds(t, upstreamName, upstreamAddress)
+	c.Docker(t, "rm", "--force", "by-gateway")
 	by6 := serve(t, a, "by-six", "--network", "bone", "--dns", "2001:db8:1::1")
 	by6.finds(t, "on-c", addresses[c]...)
 	by6.finds(t, upstreamName, upstreamAddress)
@@ -118,9 +113,6 @@ func internalNames(t *testing.T, hosts []*lab.Host) {
 	at[a].findsNo(t, upstreamName, "")
 	at[b].findsNo(t, upstreamName, "")
 	at[c].findsNo(t, "in-"+b.Name, "")
-	without := serve(t, b, "without", "--network", "inner")
-	without.findsNo(t, "in-"+a.Name, "")
-	b.Docker(t, "rm", "--force", "without")
 	for _, h := range hosts {
 		h.Docker(t, "rm", "--force", "in-"+h.Name)
 		h.Docker(t, "network", "rm", "inner")

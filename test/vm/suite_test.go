@@ -55,6 +55,7 @@ var parts = []part{
 		"TestMatrix":            "/(nft|legacy)/28.5/DROP",
 	}, brief: map[string]string{"TestWireGuard": "^(nftables|iptables)$/^up_first$"}},
 	{dir: "overlay", left: []string{"TestMove", "TestMoveHere", "TestOutside", "TestInjection", "TestFragments"}},
+	{dir: "resolver"},
 	{dir: "test/e2e", tag: "e2e && vm", more: "-test.parallel 1 -test.timeout 55m", alone: true}, // one host is work enough
 }
 
