@@ -44,16 +44,16 @@ func newLab(t *testing.T, internal bool) *lab {
 		l.sh("ip link set lo up; sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0")
 	}
 	l.enter(l.host)
-	l.sh(`ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up && ip a add 10.1.0.1/24 dev br0 && ip a add fd00::1/64 dev br0
+	l.sh(`ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up && ip a add 10.1.0.1/24 dev br0 && ip a add fd00::1/64 dev br0 nodad
 ip link add c0 type veth peer name c1 && ip link add u0 type veth peer name u1 && ip link set c0 master br0 up && ip link set u0 up
-ip a add 192.0.2.1/24 dev u0 && ip a add 2001:db8::1/64 dev u0
+ip a add 192.0.2.1/24 dev u0 && ip a add 2001:db8::1/64 dev u0 nodad
 sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1`)
 	l.move("c1", l.container)
 	l.move("u1", l.beyond)
 	l.enter(l.container)
-	l.sh("ip link set c1 up && ip a add 10.1.0.2/24 dev c1 && ip a add fd00::2/64 dev c1 && ip r add default via 10.1.0.1 && ip r add default via fd00::1")
+	l.sh("ip link set c1 up && ip a add 10.1.0.2/24 dev c1 && ip a add fd00::2/64 dev c1 nodad && ip r add default via 10.1.0.1 && ip r add default via fd00::1")
 	l.enter(l.beyond)
-	l.sh("ip link set u1 up && ip a add 192.0.2.53/24 dev u1 && ip a add 2001:db8::53/64 dev u1 && ip r add default via 192.0.2.1 && ip r add default via 2001:db8::1")
+	l.sh("ip link set u1 up && ip a add 192.0.2.53/24 dev u1 && ip a add 2001:db8::53/64 dev u1 nodad && ip r add default via 192.0.2.1 && ip r add default via 2001:db8::1")
 	serveDNS(t, "beyond", "192.0.2.53:53", "[2001:db8::53]:53")
 	log := logrus.New()
 	log.SetOutput(t.Output())
@@ -203,7 +203,7 @@ func TestNames(t *testing.T) {
 	}
 
 	// A bridge that is made anew is found.
-	l.sh("ip link set br0 down && ip link del br0 && ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up && ip a add 10.1.0.1/24 dev br0 && ip a add fd00::1/64 dev br0 && ip link set c0 master br0")
+	l.sh("ip link set br0 down && ip link del br0 && ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up && ip a add 10.1.0.1/24 dev br0 && ip a add fd00::1/64 dev br0 nodad && ip link set c0 master br0")
 	l.resolver.Repair()
 	l.want("udp", server4, "renamed.", dns.TypeA, "NOERROR 10.1.0.8")
 
