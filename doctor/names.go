@@ -17,7 +17,7 @@ func nameChecks() []Check {
 		Code: "FW090", Name: "names", Title: "containers' questions for names of other hosts' containers don't reach fairway", Severity: Warning,
 		Cause:  "Docker asks the servers of the host's resolv.conf from the host, and not from the container: engines of late (28.5, not 26.1) all of them, others those on the host itself (127.0.0.0/8, ::1). Such a question doesn't pass the network's bridge, where names of the segment are answered.",
 		Loss:   "On networks of mode overlay containers of other hosts aren't found by name, but by containers that were started with --dns.",
-		Remedy: "Start containers with `--dns` and the network's gateway (compose: `dns:`), or write the gateway as `\"dns\"` into /etc/docker/daemon.json and restart Docker: there the daemon answers, and asks the servers of resolv.conf for all else. Any other server that isn't on the host does, too, if --dns names it. `-o dns=off` if names aren't wanted.",
+		Remedy: "Start containers with `--dns` and the network's gateway (compose: `dns:`), where the daemon answers, and asks the servers of resolv.conf for all else. Or, for all containers, write a server that isn't on the host, such as the one in resolv.conf, as `\"dns\"` into /etc/docker/daemon.json and restart Docker: that one is asked from the container. `-o dns=off` if names aren't wanted.",
 		look:   lookNames,
 	}}
 }

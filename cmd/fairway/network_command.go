@@ -50,9 +50,9 @@ With the name of a network that was made so, it is changed: hosts remove it and 
 it anew. Where containers are attached, the host waits until they are gone, and says
 so. Networks that were made with docker are never touched.
 
-Containers find those of other hosts by name when they ask the network's gateway:
-docker run --dns GATEWAY, or "dns": ["GATEWAY"] in /etc/docker/daemon.json. The line
-is printed, with the address.
+Containers find those of other hosts by name when they are told a server: docker run
+--dns with the network's gateway, or "dns": ["SERVER"] in /etc/docker/daemon.json
+with one that isn't on the host.
 
 The state on each host is printed. Exit code 5: some hosts don't have it yet.`,
 		Example: `  sudo fairway network create backbone --subnet 10.40.0.0/16
@@ -73,7 +73,7 @@ The state on each host is printed. Exit code 5: some hosts don't have it yet.`,
 			}
 			err = w.settled(cmd, c, args[0], "made")
 			if g := w.gateway(); g.IsValid() && w.network.Options["dns"] != "off" {
-				fmt.Fprintf(cmd.ErrOrStderr(), "for names of other hosts' containers: docker run --dns %s, or \"dns\": [\"%[1]s\"] in /etc/docker/daemon.json\n", g)
+				fmt.Fprintf(cmd.ErrOrStderr(), "for names of other hosts' containers: docker run --dns %s (or \"dns\" in /etc/docker/daemon.json: fairway doctor explain FW090)\n", g)
 			}
 			return err
 		},

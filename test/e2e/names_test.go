@@ -79,7 +79,7 @@ func overlayNames(t *testing.T, hosts []*lab.Host, parties map[*lab.Host]party, 
 	blind.findsNo(t, "on-a", "")
 	c.Docker(t, "rm", "--force", "blind")
 	b.Sh(t, "cat /tmp/resolv.conf >/etc/resolv.conf")
-	c.Sh(t, `mkdir -p /etc/docker; echo '{"dns": ["10.99.40.1"]}' >/etc/docker/daemon.json`)
+	c.Sh(t, `mkdir -p /etc/docker; echo '{"dns": ["203.0.113.1"]}' >/etc/docker/daemon.json`)
 	if found := examined(t, c, "FW090"); len(found) > 0 {
 		t.Errorf("FW090: %v", found)
 	}
