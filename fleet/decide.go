@@ -27,7 +27,7 @@ const (
 // A step is what to do next about a network, and what to report.
 type step struct {
 	verb   verb
-	id     string // of the network to remove
+	id     string // of the network to remove, or that is as wanted
 	report cluster.NetworkReport
 }
 
@@ -63,7 +63,7 @@ func decide(name, host string, s cluster.NetworkState, have []engine.Held) step 
 	case ours == nil:
 		return step{verb: create, report: says(cluster.NetworkWorking, "")}
 	case ours.Labels[LabelRevision] == s.Revision():
-		return step{report: says(cluster.NetworkMade, "")}
+		return step{id: ours.ID, report: says(cluster.NetworkMade, "")}
 	case len(ours.Attached) > 0:
 		return step{report: says(cluster.NetworkWaiting, attached(ours.Attached, "attached: it changes once they are gone"))}
 	case len(ours.Stopped) > 0: // they would not start on another network of its name

@@ -93,6 +93,9 @@ func TestDecide(t *testing.T) {
 			if got.verb != c.verb || got.report.State != c.state || !strings.Contains(got.report.Why, c.says) || c.says == "" && got.report.Why != "" {
 				t.Errorf("%+v, want verb %d, %q, %q", got, c.verb, c.state, c.says)
 			}
+			if got.verb == keep && got.report.State == cluster.NetworkMade && !s.Damaged && got.id != c.have[0].ID {
+				t.Errorf("%q is as wanted", got.id)
+			}
 			if got.verb == remove && got.id != c.have[0].ID {
 				t.Errorf("removes %q", got.id)
 			}

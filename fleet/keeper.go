@@ -29,12 +29,14 @@ type Engine interface {
 	Remove(ctx context.Context, id string) error
 }
 
-// Options make a Keeper. All are required.
+// Options make a Keeper. All but Remarks are required.
 type Options struct {
 	Cluster Cluster
 	Engine  Engine
 	Name    string // the cluster's
 	Host    string // this host's name in it
+	// Remarks returns what an operator should know of networks, by ID.
+	Remarks func() map[string]string
 	Log     logrus.FieldLogger
 }
 
@@ -149,6 +151,9 @@ func (k *Keeper) keep(ctx context.Context, s cluster.NetworkState, have []engine
 	}
 	if s.Damaged {
 		return idle
+	}
+	if st.report.State == cluster.NetworkMade && k.opts.Remarks != nil {
+		st.report.Why = k.opts.Remarks()[st.id]
 	}
 	k.report(ctx, s, st.report)
 	if st.report.State == cluster.NetworkWaiting || st.report.State == cluster.NetworkRefused {

@@ -163,6 +163,8 @@ type lab struct {
 	log    *logrus.Logger
 	ring   *event.Ring
 	stop   func()
+
+	remarks map[string]string // by network
 }
 
 func newLab(t *testing.T) *lab {
@@ -176,7 +178,11 @@ func newLab(t *testing.T) *lab {
 func (l *lab) start(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	k := New(Options{Cluster: l, Engine: l.engine, Name: "prod", Host: "a", Log: l.log})
+	k := New(Options{Cluster: l, Engine: l.engine, Name: "prod", Host: "a", Log: l.log, Remarks: func() map[string]string {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.remarks
+	}})
 	go func() { defer close(ended); _ = k.Run(ctx) }()
 	l.stop = func() { cancel(); <-ended }
 }
@@ -211,6 +217,15 @@ func TestKeeper(t *testing.T) {
 		n.Hosts = []string{"a", "b"} // nothing for the engine to do
 		l.set(n)
 		l.after(t, time.Second, 1)
+		for _, remark := range []string{"names need --dns", ""} { // of the one that it made
+			l.mu.Lock()
+			l.remarks = map[string]string{"1": remark, "2": "another's"}
+			l.mu.Unlock()
+			l.after(t, idle+time.Second, 1, strings.TrimSuffix("backbone made "+remark, " "))
+		}
+		l.mu.Lock()
+		l.remarks = nil
+		l.mu.Unlock()
 
 		// A change waits for containers, and goes on by itself.
 		l.engine.attach("web")

@@ -168,7 +168,7 @@ func (a *assembly) parts() parts {
 
 // tasks are what runs beside the daemon's servers.
 func (a *assembly) tasks(shown operated, looks *examiner) []task {
-	return append(a.overlays.tasks(a.config), []task{
+	return append(a.overlays.tasks(a.config, shown.Remarks), []task{
 		{"driver", a.driver.Run},
 		{"DHCP", a.leases.Run},
 		{"watch Docker", a.docker.Run},

@@ -107,11 +107,12 @@ func (o *overlays) segments() ipam.Segments {
 }
 
 // tasks are what runs of it.
-func (o *overlays) tasks(c config) []task {
+func (o *overlays) tasks(c config, remarks func() map[string]string) []task {
 	out := []task{{"overlay", o.run}, {"overlay entries", o.plane.Run}, {"names", o.names.Run}}
 	if o.cluster != nil {
 		k := fleet.New(fleet.Options{
-			Cluster: o.cluster, Engine: engine.Editor{Socket: c.DockerSocket}, Name: c.Cluster.Name, Host: o.cluster.Self().Name, Log: o.log,
+			Cluster: o.cluster, Engine: engine.Editor{Socket: c.DockerSocket}, Name: c.Cluster.Name, Host: o.cluster.Self().Name,
+			Remarks: remarks, Log: o.log,
 		})
 		out = append(out, task{"cluster", o.cluster.Run}, task{"networks of the cluster", k.Run})
 	}

@@ -303,10 +303,11 @@ func newNetworkListCommand() *cobra.Command {
 		Long: `List the networks that "fairway network create" has made, and how they are on each
 host that is to have them, or still has them.
 
-STATE is made; working: Docker is at it; waiting: for what REMARK says, mostly
-containers that are attached; refused: Docker said no, REMARK is what, and it is tried
-again; left: the host has it, but etcd has lost it; pending: the host is about to do
-what REMARK says; away: it does when its daemon is back.`,
+STATE is made (REMARK may say what containers need there); working: Docker is at it;
+waiting: for what REMARK says, mostly containers that are attached; refused: Docker
+said no, REMARK is what, and it is tried again; left: the host has it, but etcd has
+lost it; pending: the host is about to do what REMARK says; away: it does when its
+daemon is back.`,
 		Example: `  sudo fairway network ls
   sudo fairway network ls --json | jq '.networks[].on[] | select(.state != "made")'`,
 		Args: cobra.NoArgs,
