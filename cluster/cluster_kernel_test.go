@@ -388,10 +388,14 @@ func TestHostsComeAndGo(t *testing.T) {
 	wantError(t, a.Forget(t.Context(), "b"), "is alive")
 	wantError(t, a.Forget(t.Context(), "nobody"), "not of this cluster")
 
-	// A daemon that comes back is the same host at once.
+	// A daemon that comes back is the same host at once, by another address, too.
 	b.stop()
+	b.underlay = "192.0.2.50"
 	b.run(t)
 	b.ready(t)
+	eventually(t, "a sends to b's new address", func() bool {
+		return a.plane.ids("s")["b/one"].Underlay == netip.MustParseAddr("192.0.2.50")
+	})
 
 	// A clone of the machine isn't let in while the original lives.
 	clone := &sim{name: "b", url: e.url, boot: "another boot", disk: b.disk.copy(), local: map[string][]Endpoint{}}

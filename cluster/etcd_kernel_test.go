@@ -231,6 +231,7 @@ type sim struct {
 	url      string
 	boot     string
 	instance string
+	underlay string                // advertised; "" for 192.0.2.1
 	patience time.Duration         // 0 for 10 s
 	heard    func(e *logrus.Entry) // of each line of its log; may be nil
 	disk     *memory
@@ -306,7 +307,7 @@ func (s *sim) run(t testing.TB) {
 			return Dial(DialOptions{Endpoints: strings.Split(s.url, ",")})
 		},
 		Prefix: "/fairway/test/", Boot: s.boot, Store: s.disk, Addresses: s, Plane: s.plane,
-		Self: Host{Name: s.name, Instance: cmp.Or(s.instance, "instance-"+s.name), Advertise: netip.MustParseAddr("192.0.2.1"), MTU: 1500},
+		Self: Host{Name: s.name, Instance: cmp.Or(s.instance, "instance-"+s.name), Advertise: netip.MustParseAddr(cmp.Or(s.underlay, "192.0.2.1")), MTU: 1500},
 		Endpoints: func() map[string][]Endpoint {
 			s.mu.Lock()
 			defer s.mu.Unlock()

@@ -24,6 +24,8 @@ func TestReach(t *testing.T) {
 			for _, c := range all {
 				c.do(func() { serve(t) })
 			}
+			var wire *ear
+			l.hosts[0].do(func() { wire = listen(t, "eth0") })
 			mtu := 1500 - Overhead(l.hosts[0].addr)
 			for i, c := range all {
 				to := all[(i+1)%len(all)]
@@ -43,6 +45,12 @@ func TestReach(t *testing.T) {
 			}
 			for _, h := range l.hosts {
 				h.do(func() { h.clean() })
+			}
+			at := map[bool]int{false: 34, true: 54}[v6] // UDP's header in a frame without options
+			vxlan := func(f []byte) bool { return len(f) > at+8 && f[at+2] == DefaultPort>>8 && f[at+3] == DefaultPort&0xff }
+			sent, bare := wire.heard(vxlan), wire.heard(func(f []byte) bool { return vxlan(f) && f[at+6] == 0 && f[at+7] == 0 })
+			if sent == 0 || bare > sent/10 { // a sum may happen to be 0
+				t.Errorf("%d VXLAN packets, %d of them without a checksum", sent, bare)
 			}
 		})
 	}

@@ -63,11 +63,13 @@ func (k *keys) add(mac link.MAC, ips []netip.Addr) {
 	k.macs, k.ips = append(k.macs, mac), append(k.ips, ips...)
 }
 
-// put takes a record, unless it knows a newer one, or that it was removed since.
+// put takes a record, unless it knows a newer one, or that it was removed since. One
+// whose host has another address now is of the same revision: it is the host's record
+// that was changed.
 func (t *table) put(r Record, k *keys) (taken bool) {
 	old, there := t.records[r.ID]
 	switch {
-	case there && r.Revision <= old.Revision, !there && (r.Revision <= t.floor || r.Revision <= t.dead[r.ID]):
+	case there && (r.Revision < old.Revision || r.Revision == old.Revision && r.Host == old.Host), !there && (r.Revision <= t.floor || r.Revision <= t.dead[r.ID]):
 		return false
 	case there:
 		t.unlink(old, k)

@@ -183,3 +183,25 @@ func TestTable(t *testing.T) {
 		t.Errorf("%d hosts, %d removals remembered", len(tab.hosts), len(tab.dead))
 	}
 }
+
+// A host with another address has the same endpoints, of the same revisions.
+func TestAnotherAddress(t *testing.T) {
+	tab := newTable(seg())
+	r := Record{ID: "b/e1", MAC: link.MAC{2, 0, 0, 0, 0, 1}, IPs: []netip.Addr{netip.MustParseAddr("10.40.0.9")}, Host: netip.MustParseAddr("192.0.2.2"), Revision: 7}
+	take := func(do func(k *keys)) change {
+		var k keys
+		do(&k)
+		return tab.difference(k)
+	}
+	take(func(k *keys) { tab.set([]Record{r}, 7, k) })
+	moved := r
+	moved.Host = netip.MustParseAddr("192.0.2.50")
+	c := take(func(k *keys) { tab.set([]Record{moved}, 8, k) })
+	if len(c.putMACs) != 1 || c.putMACs[0].Host != moved.Host || len(c.dropMACs) != 0 || tab.hosts[moved.Host] != 1 || tab.hosts[r.Host] != 0 {
+		t.Errorf("%+v, hosts %v: want the MAC address behind %s", c, tab.hosts, moved.Host)
+	}
+	r.Revision = 6
+	if c := take(func(k *keys) { tab.put(r, k) }); len(c.putMACs) != 0 {
+		t.Errorf("%+v: an older record is taken", c)
+	}
+}
