@@ -190,8 +190,8 @@ func provocations() []provoked {
 }
 
 // engines are the codes that take a Docker Engine to provoke: see
-// test/e2e.TestDoctor.
-func ofEngines() []string { return []string{"FW042", "FW043", "FW044", "FW046", "FW061"} }
+// test/e2e.TestDoctor, and for the last, which takes a cluster besides, TestOverlay.
+func ofEngines() []string { return []string{"FW042", "FW043", "FW044", "FW046", "FW061", "FW090"} }
 
 // TestDoctor does harm to a host, one thing after the other: the doctor finds
 // each, what it says repairs it, and then it finds nothing.
