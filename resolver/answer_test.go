@@ -19,7 +19,7 @@ func ips(all ...string) (out []netip.Addr) {
 // filled is a zone with what the tests ask for.
 func filled() *zone {
 	z := newZone("bone")
-	z.put(Record{"b/1", []string{"web", "Front", "www.example.org", "not a name", "."}, ips("10.1.0.2", "fd00::2")})
+	z.put(Record{"b/1", []string{"web", "front", "www.example.org"}, ips("10.1.0.2", "fd00::2")})
 	z.put(Record{"c/1", []string{"web2", "front"}, ips("10.1.0.3", "fd00::3")})
 	z.put(Record{"9", []string{"only4", "web.1"}, ips("10.1.0.4")})
 	z.put(Record{"10", []string{"only6"}, ips("fd00::5")})

@@ -14,7 +14,7 @@ import (
 // then its aliases.
 type Record struct {
 	ID    string
-	Names []string
+	Names []string // as cluster.Names has them: what DNS has a place for, in lower case
 	IPs   []netip.Addr
 }
 
@@ -42,29 +42,21 @@ func newZone(segment string) *zone {
 	return z
 }
 
-// put takes a record in place of the one of the same ID. Names that DNS has no
-// place for are left out.
+// put takes a record in place of the one of the same ID.
 func (z *zone) put(r Record) {
-	var names []string
-	for _, n := range r.Names {
-		if n = strings.ToLower(n); isName(n) && !slices.Contains(names, n) {
-			names = append(names, n)
-		}
-	}
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.drop(r.ID)
-	r.Names = names
 	z.records[r.ID] = r
-	for _, n := range names {
+	for _, n := range r.Names {
 		if z.holders[n] == nil {
 			z.holders[n] = map[string]bool{}
 		}
 		z.holders[n][r.ID] = true
 	}
-	if len(names) > 0 {
+	if len(r.Names) > 0 {
 		for _, ip := range r.IPs {
-			z.byIP[ip] = names[0]
+			z.byIP[ip] = r.Names[0]
 		}
 	}
 }
@@ -172,24 +164,4 @@ func (z *zone) nameOf(ip netip.Addr) string {
 		return n + "." + z.segment
 	}
 	return ""
-}
-
-// isName reports whether s, lower-case, can be asked for as it is: labels of at
-// most 63 characters, of which _ is one (RFC 1035 section 2.3.4, RFC 2181 section
-// 11), and room for the segment's name behind it.
-func isName(s string) bool {
-	if len(s) == 0 || len(s) > 180 {
-		return false
-	}
-	for label := range strings.SplitSeq(s, ".") {
-		if len(label) == 0 || len(label) > 63 {
-			return false
-		}
-		for _, c := range []byte(label) {
-			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-				return false
-			}
-		}
-	}
-	return true
 }

@@ -31,9 +31,9 @@ func namedSegment(n store.Network) resolver.Segment {
 // been asked for the aliases, that is its name, or nothing.
 func namesOf(e store.Endpoint) []string {
 	if len(e.Names) == 0 && e.Container != "" {
-		return []string{e.Container}
+		return cluster.Names([]string{e.Container})
 	}
-	return e.Names
+	return cluster.Names(e.Names)
 }
 
 // namedRemote is an endpoint of another host with its names. The ID has a slash, as

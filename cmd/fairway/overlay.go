@@ -261,7 +261,7 @@ func (o *overlays) Endpoints() map[string][]cluster.Endpoint {
 	}
 	for _, e := range o.driver.Endpoints() {
 		if name := segment[e.Network]; name != "" {
-			r := cluster.Endpoint{ID: e.ID, MAC: e.MAC, Names: cluster.Names(namesOf(e))}
+			r := cluster.Endpoint{ID: e.ID, MAC: e.MAC, Names: namesOf(e)}
 			r.IPv4, r.IPv6 = byFamily(addresses(e))
 			out[name] = append(out[name], r)
 		}
