@@ -217,31 +217,22 @@ func sink(t testing.TB) uint16 {
 	l, err := net.Listen("tcp4", ":0")
 	must(t, err)
 	t.Cleanup(func() { l.Close() })
-	go func() {
+	each(l, func(c net.Conn) {
+		b := make([]byte, 256<<10)
+		if n, err := c.Read(b[:1]); err != nil || n == 0 {
+			return
+		}
+		back := b[0] == 'r'
 		for {
-			c, err := l.Accept()
+			n, err := c.Read(b)
 			if err != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				b := make([]byte, 256<<10)
-				if n, err := c.Read(b[:1]); err != nil || n == 0 {
-					return
-				}
-				back := b[0] == 'r'
-				for {
-					n, err := c.Read(b)
-					if err != nil {
-						return
-					}
-					if back {
-						c.Write(b[:n])
-					}
-				}
-			}()
+			if back {
+				c.Write(b[:n])
+			}
 		}
-	}()
+	})
 	return uint16(l.Addr().(*net.TCPAddr).Port)
 }
 

@@ -47,19 +47,7 @@ func inbox(t testing.TB) chan string {
 	t.Helper()
 	u, err := net.ListenPacket("udp", ":9")
 	must(t, err)
-	t.Cleanup(func() { u.Close() })
-	out := make(chan string, 100)
-	go func() {
-		b := make([]byte, 100)
-		for {
-			n, _, err := u.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			out <- string(b[:n])
-		}
-	}()
-	return out
+	return heard(t, u)
 }
 
 // Frames of a segment come in from its hosts alone: not from a stranger on the

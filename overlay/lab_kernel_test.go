@@ -303,6 +303,39 @@ func (c *container) detach() {
 
 func (c *container) ips() []netip.Addr { return []netip.Addr{c.e.IPv4.Addr(), c.e.IPv6.Addr()} }
 
+// each has do talk to each who connects, until l is closed.
+func each(l net.Listener, do func(net.Conn)) {
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				do(c)
+			}()
+		}
+	}()
+}
+
+// heard returns what comes to a socket, until it is closed with the test.
+func heard(t testing.TB, u net.PacketConn) chan string {
+	t.Cleanup(func() { u.Close() })
+	out := make(chan string, 10_000)
+	go func() {
+		b := make([]byte, 2000)
+		for {
+			n, _, err := u.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			out <- string(b[:n])
+		}
+	}()
+	return out
+}
+
 // serve answers every TCP connection and UDP packet on port 7 of the namespace
 // that the thread is in with what came and the address that it came from.
 func serve(t testing.TB) {
@@ -312,16 +345,7 @@ func serve(t testing.TB) {
 	u, err := net.ListenPacket("udp", ":7")
 	must(t, err)
 	t.Cleanup(func() { l.Close(); u.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(c, c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap())
-			c.Close()
-		}
-	}()
+	each(l, func(c net.Conn) { fmt.Fprint(c, c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()) })
 	go func() {
 		b := make([]byte, 65536)
 		for {

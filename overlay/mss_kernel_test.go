@@ -21,24 +21,15 @@ func serveLarge(t testing.TB) {
 	l, err := net.Listen("tcp", ":7")
 	must(t, err)
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				c.SetDeadline(time.Now().Add(awaited))
-				if _, err := c.Write(make([]byte, large)); err != nil {
-					return
-				}
-				if n, err := io.CopyN(io.Discard, c, large); err == nil && n == large {
-					c.Write([]byte("!"))
-				}
-			}()
+	each(l, func(c net.Conn) {
+		c.SetDeadline(time.Now().Add(awaited))
+		if _, err := c.Write(make([]byte, large)); err != nil {
+			return
 		}
-	}()
+		if n, err := io.CopyN(io.Discard, c, large); err == nil && n == large {
+			c.Write([]byte("!"))
+		}
+	})
 }
 
 // both takes what serveLarge sends, and sends as much.

@@ -117,26 +117,15 @@ func want(t testing.TB, what string, is func() bool) {
 	t.Fatalf("not within %s: %s", awaited, what)
 }
 
-// member is a container in both groups, by a port.
-func (c *container) member(t testing.TB, group string) chan string {
+// member has the container join a group, and returns what comes to it.
+func (c *container) member(t testing.TB, group string) (out chan string) {
 	t.Helper()
-	out := make(chan string, 10_000)
 	c.do(func() {
 		at, err := net.InterfaceByName("eth0")
 		must(t, err)
 		u, err := net.ListenMulticastUDP("udp", at, &net.UDPAddr{IP: net.ParseIP(group), Port: 5001})
 		must(t, err)
-		t.Cleanup(func() { u.Close() })
-		go func() {
-			b := make([]byte, 2000)
-			for {
-				n, _, err := u.ReadFrom(b)
-				if err != nil {
-					return
-				}
-				out <- string(b[:n])
-			}
-		}()
+		out = heard(t, u)
 	})
 	return out
 }
